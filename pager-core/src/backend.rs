@@ -1,0 +1,229 @@
+//! [`Backend`]: the one seam of pager. Whatever stores payloads implements it.
+//!
+//! The trait is small on purpose. The registry above it has already checked
+//! every range, reserved every destination and counted every handle, so an
+//! implementation only says how bytes leave and how they come back.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use crate::{OwnedChunk, Payload, Result, Window};
+
+/// Stores payloads somewhere and reads ranges of them back.
+///
+/// A *payload* is the chunks of one page-out, joined in order. A *slot* is what
+/// the backend remembers of one payload; nobody else looks inside it. All
+/// methods take `&self` and may run on many threads at once.
+///
+/// # Guarantees that callers rely on
+///
+/// 1. [`page_out`](Self::page_out) is all or nothing: on success every chunk is
+///    empty, on failure every chunk is as it was.
+/// 2. [`read`](Self::read) fills its window with exactly the words asked for, in
+///    request order, or fails.
+/// 3. Hints ([`prefetch`](Self::prefetch)) never change a result.
+/// 4. [`free`](Self::free) cannot fail and does not wait for a device.
+/// 5. An empty payload costs no system call.
+///
+/// The conformance kit (`pager_core::testkit`) has one test for each.
+///
+/// # Example
+///
+/// A complete backend that keeps everything in memory:
+///
+/// ```
+/// use std::ops::Range;
+/// use pager_core::{Backend, Payload, Registry, Result, Usage, Window};
+///
+/// #[derive(Debug)]
+/// struct InMemory;
+///
+/// impl Backend for InMemory {
+///     type Slot = Vec<u64>;
+///
+///     fn name(&self) -> &'static str {
+///         "in-memory"
+///     }
+///
+///     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+///         let slot = payload.chunks().flatten().copied().collect();
+///         payload.clear();
+///         Ok(slot)
+///     }
+///
+///     fn read(&self, slot: &Vec<u64>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
+///         for range in ranges {
+///             window.copy_from(&slot[range.clone()]);
+///         }
+///         Ok(())
+///     }
+///
+///     fn free(&self, slot: Vec<u64>) {
+///         drop(slot);
+///     }
+///
+///     fn usage(&self) -> Usage {
+///         Usage::default()
+///     }
+/// }
+///
+/// let registry = Registry::new(InMemory);
+/// let handle = registry.pageout(&mut [vec![1, 2, 3]])?;
+/// let mut words = Vec::new();
+/// registry.read_at(&handle, 1, 2, &mut words)?;
+/// assert_eq!(words, [2, 3]);
+/// # Ok::<(), pager_core::Error>(())
+/// ```
+pub trait Backend: Send + Sync + 'static {
+    /// What the backend remembers of one payload. Dropping it without
+    /// [`free`](Self::free) may leak the storage behind it.
+    type Slot: Send + Sync + 'static;
+
+    /// The backend's name in errors and listings: a short lower-case word.
+    fn name(&self) -> &'static str;
+
+    /// Stores a payload and empties its chunks.
+    ///
+    /// On success every chunk of `payload` is empty: cleared with its capacity
+    /// ([`Payload::clear`]) or moved out ([`Payload::take_chunks`]).
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the payload from being stored whole. Every chunk is then
+    /// exactly as it was, and nothing is left behind on the medium.
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Self::Slot>;
+
+    /// Fills `window` with `ranges` of the payload, one after the other.
+    ///
+    /// Each range lies within the payload and has `start <= end`; together they
+    /// are exactly as long as the window. Ranges may overlap, touch, repeat and
+    /// be empty.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept a range from being read. What the window holds by then is
+    /// discarded by the caller.
+    fn read(
+        &self,
+        slot: &Self::Slot,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()>;
+
+    /// Gives the payload back as the very memory it lives in, if it lives in
+    /// one chunk of memory; otherwise gives the slot back.
+    ///
+    /// `take` calls this first, and reads and frees only when it is refused.
+    /// `wants` is the kind of chunk the destination can adopt. The default has
+    /// no such memory and always refuses.
+    ///
+    /// # Errors
+    ///
+    /// The slot, unchanged, when the payload must be read instead.
+    fn detach(&self, slot: Self::Slot, wants: ChunkKind) -> Result<OwnedChunk, Self::Slot> {
+        let _ = wants;
+        Err(slot)
+    }
+
+    /// Hints that `range` of the payload will be read soon. Never waits for the
+    /// device, never fails, never changes a result. The default does nothing.
+    fn prefetch(&self, slot: &Self::Slot, range: Range<usize>) {
+        let _ = (slot, range);
+    }
+
+    /// Gives the storage of a payload back. Cannot fail and does not wait for a
+    /// device.
+    fn free(&self, slot: Self::Slot);
+
+    /// What the backend holds at this moment, observed rather than believed.
+    /// May cost a system call per few hundred MiB; never stops other threads.
+    fn usage(&self) -> Usage;
+
+    /// Bytes of the payload of this slot that the backend's medium holds,
+    /// rounded up as the medium rounds. Zero where it stays in memory. The
+    /// default says so.
+    fn stored_bytes(&self, slot: &Self::Slot) -> u64 {
+        let _ = slot;
+        0
+    }
+
+    /// What the backend can do. The default is [`Capabilities::default`].
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+}
+
+/// The two kinds of memory a payload can live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChunkKind {
+    /// A plain `Vec<u64>` of the general allocator.
+    Vec,
+    /// A [`ChunkBuf`](crate::ChunkBuf) in an [`Arena`](crate::Arena).
+    Buf,
+}
+
+/// What a backend can do, for callers and tests that choose by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// A `take` of a payload of one chunk that never left memory returns the
+    /// same allocation.
+    pub same_allocation: bool,
+    /// After a successful `pageout` the callers' chunks keep their capacity.
+    pub keeps_capacity: bool,
+    /// `prefetch` starts work in the background.
+    pub prefetches: bool,
+    /// The payload leaves this process's memory: reading it back needs I/O.
+    pub leaves_memory: bool,
+    /// Reads verify checksums and say `Corrupt`.
+    pub verifies: bool,
+}
+
+impl Capabilities {
+    /// A value with everything off, to be switched on by field.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            same_allocation: false,
+            keeps_capacity: false,
+            prefetches: false,
+            leaves_memory: false,
+            verifies: false,
+        }
+    }
+}
+
+/// What a backend holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Bytes of all live payloads, as their callers count them.
+    pub logical_bytes: u64,
+    /// Bytes of live payloads that occupy memory of this process.
+    pub resident_bytes: u64,
+    /// Bytes on the medium, rounding and checksums included.
+    pub stored_bytes: u64,
+    /// Bytes that the backend tried to move out of memory and the system kept.
+    pub unreclaimable_bytes: u64,
+    /// How bytes move, and why so, in a sentence for people.
+    pub how: Cow<'static, str>,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes paged out, {} of them in memory, {} on the medium",
+            self.logical_bytes, self.resident_bytes, self.stored_bytes
+        )?;
+        if self.unreclaimable_bytes > 0 {
+            write!(f, ", {} not reclaimable", self.unreclaimable_bytes)?;
+        }
+        if !self.how.is_empty() {
+            write!(f, "; {}", self.how)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! What can go wrong, as one typed error that a program can tell apart.
+//!
+//! Every variant says what failed, on which backend and where, and keeps the
+//! cause in [`std::error::Error::source`]. An error never costs data: the
+//! operation that returns it has left its inputs as they were, and an operation
+//! that consumes its input gives it back inside [`TakeError`].
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// The result of every fallible operation of pager.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A range reaches outside the payload, is reversed, or overflows `usize`.
+    #[error("range of {len} words at {offset} is outside a payload of {payload_len} words")]
+    OutOfBounds {
+        /// First word asked for.
+        offset: usize,
+        /// Words asked for; `usize::MAX` for a sum that overflows.
+        len: usize,
+        /// Words the payload has.
+        payload_len: usize,
+    },
+    /// The medium is full (`ENOSPC`, `EDQUOT`, `EFBIG`).
+    #[error("{backend}: no space for {needed_bytes} bytes{}", At(path))]
+    OutOfSpace {
+        /// Name of the backend.
+        backend: &'static str,
+        /// Bytes that the operation wanted to store.
+        needed_bytes: u64,
+        /// File or directory concerned, where there is one.
+        path: Option<PathBuf>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configured quota of the backend would be exceeded.
+    #[error(
+        "{backend}: {needed_bytes} bytes more would exceed the quota: {used_bytes} of {quota_bytes} bytes are in use"
+    )]
+    QuotaExceeded {
+        /// Name of the backend.
+        backend: &'static str,
+        /// Bytes that the operation wanted to store.
+        needed_bytes: u64,
+        /// Bytes stored at that moment.
+        used_bytes: u64,
+        /// Bytes allowed.
+        quota_bytes: u64,
+    },
+    /// Stored bytes are not the bytes that were paged out.
+    #[error(
+        "{backend}: corrupt bytes at byte {offset_bytes} of a payload: expected checksum {expected:#x}, found {found:#x}"
+    )]
+    Corrupt {
+        /// Name of the backend.
+        backend: &'static str,
+        /// First byte of the damaged unit, relative to the payload.
+        offset_bytes: u64,
+        /// Checksum kept when the bytes were stored.
+        expected: u64,
+        /// Checksum of the bytes that came back.
+        found: u64,
+    },
+    /// The scratch directory cannot be used.
+    #[error("scratch directory {path:?} cannot be used: {problem}")]
+    ScratchUnavailable {
+        /// The directory as it was asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: ScratchProblem,
+        /// What the system said, where the system refused.
+        source: Option<io::Error>,
+    },
+    /// Memory for the result or for a buffer could not be had.
+    #[error("no memory for {needed_bytes} bytes")]
+    OutOfMemory {
+        /// Bytes that were wanted.
+        needed_bytes: usize,
+    },
+    /// A system call failed for a reason that has no variant of its own.
+    #[error("{backend}: {operation} failed{}", At(path))]
+    Io {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What was attempted, as a verb: `write`, `open`, …
+        operation: &'static str,
+        /// File or directory concerned, where there is one.
+        path: Option<PathBuf>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The backend asked for is not in this build (a cargo feature is off).
+    #[error("backend {backend} is not part of this build: enable the cargo feature of that name")]
+    BackendDisabled {
+        /// Name of the backend.
+        backend: &'static str,
+    },
+    /// The platform cannot do what was asked.
+    #[error("{backend}: {what} is not supported on this platform")]
+    Unsupported {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The pager belongs to the parent of this forked process.
+    ///
+    /// A child sees its parent's handles but must not touch what they own.
+    #[error("this pager belongs to another process: it was created before a fork")]
+    ForeignProcess,
+    /// The pager has been shut down and takes no more payloads.
+    #[error("the pager has been shut down")]
+    ShutDown,
+}
+
+/// What is wrong with a scratch directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScratchProblem {
+    /// No directory was named.
+    NotConfigured,
+    /// It, or the directory it would be created in, does not exist.
+    Missing,
+    /// The path names something that is not a directory.
+    NotADirectory,
+    /// The path, or an entry of ours in it, is a symbolic link.
+    SymbolicLink,
+    /// Files cannot be created in it.
+    NotWritable,
+    /// It lies on tmpfs or ramfs, which is memory.
+    InMemory,
+    /// It belongs to another user, or others may write to it and it has no sticky bit.
+    NotPrivate,
+    /// Handles are live in another scratch directory.
+    InUse,
+    /// The system refused for another reason.
+    Refused,
+}
+
+impl fmt::Display for ScratchProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConfigured => "no directory was named",
+            Self::Missing => "it does not exist",
+            Self::NotADirectory => "it is not a directory",
+            Self::SymbolicLink => "it is a symbolic link",
+            Self::NotWritable => "files cannot be created in it",
+            Self::InMemory => {
+                "it is on tmpfs or ramfs, which is memory (allow it explicitly if that is meant)"
+            }
+            Self::NotPrivate => {
+                "it belongs to another user, or others may write to it and it has no sticky bit"
+            }
+            Self::InUse => "handles are live in another scratch directory",
+            Self::Refused => "the system refused it",
+        })
+    }
+}
+
+/// Prints ` (path)` after a message, or nothing.
+struct At<'a>(&'a Option<PathBuf>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, " ({})", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// Classifies a failed system call: a full medium, memory that could not
+    /// be had, or plain [`Error::Io`].
+    ///
+    /// `needed_bytes` is what the operation wanted to move.
+    #[must_use]
+    pub fn from_io(
+        backend: &'static str,
+        operation: &'static str,
+        path: Option<PathBuf>,
+        needed_bytes: u64,
+        source: io::Error,
+    ) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::OutOfSpace {
+                backend,
+                needed_bytes,
+                path,
+                source,
+            },
+            io::ErrorKind::OutOfMemory => Self::OutOfMemory {
+                needed_bytes: usize::try_from(needed_bytes).unwrap_or(usize::MAX),
+            },
+            _ => Self::Io {
+                backend,
+                operation,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// Whether the same call may succeed once space has been freed.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::OutOfSpace { .. } | Self::QuotaExceeded { .. })
+    }
+}
+
+/// A `take` that failed, with the handle it consumed.
+///
+/// Nothing is lost: [`TakeError::into_handle`] gives the handle back, and the
+/// payload is where it was.
+#[derive(thiserror::Error)]
+#[error("the payload could not be taken")]
+pub struct TakeError<H> {
+    #[source]
+    error: Error,
+    handle: H,
+}
+
+impl<H> TakeError<H> {
+    /// Pairs an error with the handle that survives it.
+    pub fn new(error: Error, handle: H) -> Self {
+        Self { error, handle }
+    }
+
+    /// Why the payload could not be taken.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The handle, as good as before.
+    pub fn into_handle(self) -> H {
+        self.handle
+    }
+
+    /// Both parts.
+    pub fn into_parts(self) -> (Error, H) {
+        (self.error, self.handle)
+    }
+
+    /// The same error around another type of handle.
+    pub fn map<T>(self, wrap: impl FnOnce(H) -> T) -> TakeError<T> {
+        TakeError {
+            error: self.error,
+            handle: wrap(self.handle),
+        }
+    }
+}
+
+impl<H> fmt::Debug for TakeError<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakeError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// For `?` where the handle is not wanted any more: it is dropped, and with it
+/// the payload.
+impl<H> From<TakeError<H>> for Error {
+    fn from(failed: TakeError<H>) -> Self {
+        failed.error
+    }
+}

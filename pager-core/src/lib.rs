@@ -1,0 +1,40 @@
+//! The paging contract of **pager**: what a backend must do, who owns a payload
+//! that was paged out, and the memory in which payloads travel.
+//!
+//! You hold columns as chunks of words (`Vec<u64>`, typically 2 MiB) that will
+//! not be touched for a while. [`Registry::pageout`] takes their words away and
+//! returns a [`Handle`]; [`Handle::read_at`] copies a range back, and
+//! [`Handle::take`] brings everything back and frees the storage.
+//!
+//! Depend on this crate together with one backend crate (`pager-swap`,
+//! `pager-file`) for no dispatch at all, or on the facade crate `pager` to choose
+//! at run time. Implement [`Backend`] to store payloads elsewhere, and run the
+//! conformance kit (feature `testkit`) against it.
+//!
+//! Not for durable data: a payload lives as long as its process.
+//!
+//! ```text
+//! backend    the trait that stores payloads
+//! payload    the chunks of one page-out, on their way into a backend
+//! registry   live handles, and the operations on them
+//! memory     arena, chunk buffers, and the window that a read fills
+//! error      what can go wrong
+//! testkit    the conformance suite, the model, the backend that fails on purpose
+//! ```
+
+mod backend;
+mod error;
+mod memory;
+mod payload;
+mod registry;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use backend::{Backend, Capabilities, ChunkKind, Usage};
+pub use error::{Error, Result, ScratchProblem, TakeError};
+pub use memory::{
+    Arena, ArenaUsage, ChunkBuf, Destination, HUGE_PAGE_BYTES, PAGE_BYTES, ProcessStamp, SizeClass,
+    Window,
+};
+pub use payload::{Chunk, OwnedChunk, Payload};
+pub use registry::{Handle, HandleInfo, Registry, Stats};

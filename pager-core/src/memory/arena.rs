@@ -1,0 +1,306 @@
+//! [`Arena`]: recycled slots of huge-page-aligned memory, by size class.
+//!
+//! A slot is *warm* while memory is behind it and *cold* after that memory, and
+//! any swap space, has gone back to the system. Freed slots stay warm up to a
+//! bound, because a warm slot costs no page fault and no zeroing to reuse; the
+//! rest turns cold at once, and address space is all it keeps.
+//!
+//! Payloads live here, and never in the general allocator's memory, because the
+//! allocator would hand out ranges whose pages are still out on swap.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::mapping::Piece;
+use super::{HUGE_PAGE_BYTES, ProcessStamp, SizeClass};
+use crate::{Error, Result};
+
+/// Bytes that an arena maps at a time; a larger slot gets a mapping of its own.
+const REGION_BYTES: usize = if cfg!(miri) { 2 << 20 } else { 32 << 20 };
+
+/// Bytes of freed slots that the shared arena keeps warm.
+const SHARED_WARM_BYTES: usize = 16 << 20;
+
+/// Recycled, huge-page-aligned memory. A clone is the same arena.
+///
+/// Memory of an arena is private to the process: a forked child finds zeros.
+#[derive(Clone)]
+pub struct Arena {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    classes: Box<[Mutex<Class>]>,
+    warm_limit_bytes: usize,
+    /// Bytes of warm slots in the free lists. Relaxed throughout: a bound on a
+    /// cache, published to nobody.
+    warm_bytes: AtomicUsize,
+    /// Bytes of slots in use. Relaxed: a statistic.
+    used_bytes: AtomicUsize,
+    /// Bytes of address space mapped so far. Relaxed: a statistic.
+    mapped_bytes: AtomicUsize,
+    owner: ProcessStamp,
+}
+
+/// The free slots of one size, last in first out.
+#[derive(Default)]
+struct Class {
+    warm: Vec<Piece>,
+    cold: Vec<Piece>,
+}
+
+/// What an arena holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ArenaUsage {
+    /// In slots that somebody holds.
+    pub used_bytes: usize,
+    /// In free slots that still have memory behind them.
+    pub warm_bytes: usize,
+    /// Address space mapped, with or without memory behind it.
+    pub mapped_bytes: usize,
+}
+
+impl Arena {
+    /// An arena that keeps at most `warm_limit_bytes` of freed slots warm.
+    #[must_use]
+    pub fn new(warm_limit_bytes: usize) -> Self {
+        let classes = (0..SizeClass::COUNT).map(|_| Mutex::default()).collect();
+        Self {
+            inner: Arc::new(Inner {
+                classes,
+                warm_limit_bytes,
+                warm_bytes: AtomicUsize::new(0),
+                used_bytes: AtomicUsize::new(0),
+                mapped_bytes: AtomicUsize::new(0),
+                owner: ProcessStamp::current(),
+            }),
+        }
+    }
+
+    /// The arena that buffers and backends use unless told otherwise, one for
+    /// the whole process; it keeps 16 MiB warm.
+    #[must_use]
+    pub fn shared() -> Self {
+        // Never freed: a process and its forked descendants make one each.
+        static SHARED: AtomicPtr<Arena> = AtomicPtr::new(std::ptr::null_mut());
+        shared_in(&SHARED)
+    }
+
+    /// What the arena holds. Three loads.
+    #[must_use]
+    pub fn usage(&self) -> ArenaUsage {
+        ArenaUsage {
+            used_bytes: self.inner.used_bytes.load(Ordering::Relaxed),
+            warm_bytes: self.inner.warm_bytes.load(Ordering::Relaxed),
+            mapped_bytes: self.inner.mapped_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Gives the memory of all warm free slots back to the system, and returns
+    /// how many bytes that was.
+    pub fn trim(&self) -> usize {
+        let mut trimmed_bytes = 0;
+        for class in &self.inner.classes {
+            while let Some(bytes) = self.inner.chill_one(class) {
+                trimmed_bytes += bytes;
+            }
+        }
+        trimmed_bytes
+    }
+
+    /// A slot of at least `bytes`, its content unknown.
+    pub(super) fn allocate(&self, bytes: usize) -> Result<ArenaSlot> {
+        if bytes > isize::MAX as usize / 4 {
+            return Err(Error::OutOfMemory {
+                needed_bytes: bytes,
+            });
+        }
+        let class = SizeClass::for_bytes(bytes);
+        let piece = match self.inner.reuse(class) {
+            Some(piece) => piece,
+            None => self.inner.grow(class)?,
+        };
+        self.inner
+            .used_bytes
+            .fetch_add(class.bytes(), Ordering::Relaxed);
+        Ok(ArenaSlot {
+            piece: ManuallyDrop::new(piece),
+            arena: self.clone(),
+            cold_on_drop: false,
+        })
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.usage().fmt(f)
+    }
+}
+
+impl Inner {
+    fn class(&self, class: SizeClass) -> MutexGuard<'_, Class> {
+        lock(&self.classes[class.index()])
+    }
+
+    /// The warmest free slot of this class.
+    fn reuse(&self, class: SizeClass) -> Option<Piece> {
+        let mut free = self.class(class);
+        if let Some(piece) = free.warm.pop() {
+            drop(free);
+            self.warm_bytes.fetch_sub(class.bytes(), Ordering::Relaxed);
+            return Some(piece);
+        }
+        free.cold.pop()
+    }
+
+    /// Maps a region, keeps one slot of it and frees the rest, cold.
+    fn grow(&self, class: SizeClass) -> Result<Piece> {
+        let bytes = class.bytes();
+        let count = (REGION_BYTES / bytes).max(1);
+        let mut pieces =
+            Piece::map(bytes, count, bytes >= HUGE_PAGE_BYTES).map_err(|_| Error::OutOfMemory {
+                needed_bytes: bytes,
+            })?;
+        self.mapped_bytes.fetch_add(
+            (bytes * count).next_multiple_of(HUGE_PAGE_BYTES),
+            Ordering::Relaxed,
+        );
+        let first = pieces.swap_remove(0);
+        self.class(class).cold.append(&mut pieces);
+        Ok(first)
+    }
+
+    /// Takes a slot back, warm if the stock has room for it.
+    fn release(&self, mut piece: Piece, cold: bool) {
+        let bytes = piece.len_bytes();
+        let class = SizeClass::for_bytes(bytes);
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // A slot that could not be discarded still has memory behind it.
+        if cold && piece.discard().is_ok() {
+            self.class(class).cold.push(piece);
+        } else if self.make_room(class) {
+            self.class(class).warm.push(piece);
+        } else {
+            // Under `mlockall` the memory stays; it is reused all the same.
+            let _ = piece.discard();
+            self.class(class).cold.push(piece);
+        }
+    }
+
+    /// Counts one more warm slot into the stock, at the cost of slots of other
+    /// sizes: what was freed last is what will be wanted next.
+    fn make_room(&self, wanted: SizeClass) -> bool {
+        if wanted.bytes() > self.warm_limit_bytes {
+            return false;
+        }
+        if self.count_warm(wanted) {
+            return true;
+        }
+        let others = self.classes.iter().enumerate().rev();
+        for (_, class) in others.filter(|(index, _)| *index != wanted.index()) {
+            while self.chill_one(class).is_some() {
+                if self.count_warm(wanted) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Counts one more warm slot if the stock may hold it.
+    fn count_warm(&self, class: SizeClass) -> bool {
+        let within_limit = |warm_bytes: usize| {
+            Some(warm_bytes + class.bytes()).filter(|sum| *sum <= self.warm_limit_bytes)
+        };
+        self.warm_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within_limit)
+            .is_ok()
+    }
+
+    /// Turns one warm slot of `class` cold, and returns its bytes.
+    fn chill_one(&self, class: &Mutex<Class>) -> Option<usize> {
+        let mut piece = lock(class).warm.pop()?;
+        let bytes = piece.len_bytes();
+        self.warm_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // Under `mlockall` the memory stays; it is reused all the same.
+        let _ = piece.discard();
+        lock(class).cold.push(piece);
+        Some(bytes)
+    }
+}
+
+/// A slot of an arena, freed into it on drop.
+#[derive(Debug)]
+pub(super) struct ArenaSlot {
+    piece: ManuallyDrop<Piece>,
+    arena: Arena,
+    cold_on_drop: bool,
+}
+
+impl ArenaSlot {
+    pub(super) fn piece(&self) -> &Piece {
+        &self.piece
+    }
+
+    pub(super) fn piece_mut(&mut self) -> &mut Piece {
+        &mut self.piece
+    }
+
+    pub(super) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Marks the slot as one that may have swap space behind it, to be given
+    /// back with the memory when the slot is freed.
+    pub(super) fn chill_on_drop(&mut self) {
+        self.cold_on_drop = true;
+    }
+}
+
+impl Drop for ArenaSlot {
+    #[allow(unsafe_code, reason = "moves a field out on drop")]
+    fn drop(&mut self) {
+        if !self.arena.inner.owner.is_current() {
+            // A forked child: the memory is the parent's, and a lock of the
+            // arena may have been held by a thread that does not exist here.
+            return;
+        }
+        // SAFETY: the slot is being dropped, so the piece is not used again.
+        let piece = unsafe { ManuallyDrop::take(&mut self.piece) };
+        self.arena.inner.release(piece, self.cold_on_drop);
+    }
+}
+
+/// The arena that `cell` points at, or a fresh one if that is none of this
+/// process's own.
+#[allow(unsafe_code, reason = "publishes a leaked arena through a pointer")]
+fn shared_in(cell: &AtomicPtr<Arena>) -> Arena {
+    // Acquire pairs with the Release below: who sees the pointer sees the arena.
+    let found = cell.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or points at an arena that is never freed.
+    if let Some(arena) = unsafe { found.as_ref() }
+        && arena.inner.owner.is_current()
+    {
+        return arena.clone();
+    }
+    let fresh = Box::into_raw(Box::new(Arena::new(SHARED_WARM_BYTES)));
+    match cell.compare_exchange(found, fresh, Ordering::Release, Ordering::Acquire) {
+        // SAFETY: just leaked, never freed.
+        Ok(_) => unsafe { &*fresh }.clone(),
+        Err(winner) => {
+            // SAFETY: `fresh` was made above and shown to nobody.
+            drop(unsafe { Box::from_raw(fresh) });
+            // SAFETY: published by another thread of this process.
+            unsafe { &*winner }.clone()
+        }
+    }
+}
+
+fn lock(class: &Mutex<Class>) -> MutexGuard<'_, Class> {
+    // The lists are whole after every statement, so a panic elsewhere in a
+    // holder leaves nothing to repair.
+    class.lock().unwrap_or_else(PoisonError::into_inner)
+}

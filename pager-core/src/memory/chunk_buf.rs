@@ -1,0 +1,228 @@
+//! [`ChunkBuf`]: a growable buffer of words in arena memory.
+
+#![allow(unsafe_code, reason = "exposes the filled words of an arena slot")]
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
+
+use super::arena::{Arena, ArenaSlot};
+use crate::{Error, Result};
+
+/// A buffer of words, aligned for huge pages and for direct I/O.
+///
+/// Fill it in place, then page it out without a copy. It grows as a `Vec` does,
+/// except that it says so when there is no memory instead of aborting. An empty
+/// one that was never grown holds no memory.
+///
+/// ```
+/// use pager_core::ChunkBuf;
+///
+/// let mut column = ChunkBuf::with_capacity(1 << 18)?;
+/// column.extend_from_slice(&[3, 1, 2])?;
+/// column.sort_unstable();
+/// assert_eq!(*column, [1, 2, 3]);
+/// # Ok::<(), pager_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct ChunkBuf {
+    slot: Option<ArenaSlot>,
+    /// Invariant: the first `len` words of the slot are initialised.
+    len: usize,
+}
+
+impl ChunkBuf {
+    /// An empty buffer that holds no memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { slot: None, len: 0 }
+    }
+
+    /// An empty buffer with room for `words` in the [shared](Arena::shared)
+    /// arena.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn with_capacity(words: usize) -> Result<Self> {
+        Self::with_capacity_in(&Arena::shared(), words)
+    }
+
+    /// An empty buffer with room for `words` in `arena`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn with_capacity_in(arena: &Arena, words: usize) -> Result<Self> {
+        let bytes = words.checked_mul(size_of::<u64>());
+        let slot = arena.allocate(bytes.unwrap_or(usize::MAX))?;
+        Ok(Self {
+            slot: Some(slot),
+            len: 0,
+        })
+    }
+
+    /// A copy of `words` in `arena`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn copy_of(arena: &Arena, words: &[u64]) -> Result<Self> {
+        let mut buf = Self::with_capacity_in(arena, words.len())?;
+        buf.extend_from_slice(words)?;
+        Ok(buf)
+    }
+
+    /// Words that fit without growing.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slot
+            .as_ref()
+            .map_or(0, |slot| slot.piece().len_words())
+    }
+
+    /// Forgets the words; the capacity stays.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Forgets the words from `len` on, if there are any.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Makes room for `additional` words behind the last one.
+    ///
+    /// Growing moves to a slot of at least twice the size: amortised constant
+    /// per word.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the buffer is as it was.
+    pub fn reserve(&mut self, additional: usize) -> Result<()> {
+        let needed = self.len.saturating_add(additional);
+        if needed <= self.capacity() {
+            return Ok(());
+        }
+        let arena = match &self.slot {
+            Some(slot) => slot.arena().clone(),
+            None => Arena::shared(),
+        };
+        let mut grown = Self::with_capacity_in(&arena, needed.max(self.capacity() * 2))?;
+        grown.extend_from_slice(self)?;
+        *self = grown;
+        Ok(())
+    }
+
+    /// Appends one word.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the buffer is as it was.
+    pub fn push(&mut self, word: u64) -> Result<()> {
+        self.extend_from_slice(&[word])
+    }
+
+    /// Appends `words`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the buffer is as it was.
+    pub fn extend_from_slice(&mut self, words: &[u64]) -> Result<()> {
+        self.reserve(words.len())?;
+        self.spare()[..words.len()].write_copy_of_slice(words);
+        self.len += words.len();
+        Ok(())
+    }
+
+    /// Cuts to `len` words, or fills up to them with `word`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the buffer is as it was.
+    pub fn resize(&mut self, len: usize, word: u64) -> Result<()> {
+        let additional = len.saturating_sub(self.len);
+        self.reserve(additional)?;
+        self.spare()[..additional].fill(MaybeUninit::new(word));
+        self.len = len;
+        Ok(())
+    }
+
+    /// Says that the buffer has been paged out: whatever the system keeps for
+    /// it, swap space included, is given back when it is dropped, instead of
+    /// being kept warm for reuse. For backends.
+    pub fn mark_paged_out(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.chill_on_drop();
+        }
+    }
+
+    /// The room behind the last word.
+    pub(super) fn spare(&mut self) -> &mut [MaybeUninit<u64>] {
+        match &mut self.slot {
+            Some(slot) => &mut slot.piece_mut().spare()[self.len..],
+            None => &mut [],
+        }
+    }
+
+    /// Counts `additional` words behind the last one as filled.
+    ///
+    /// # Safety
+    ///
+    /// They are within the capacity and initialised.
+    pub(super) unsafe fn assume_filled(&mut self, additional: usize) {
+        debug_assert!(
+            self.len + additional <= self.capacity(),
+            "beyond the capacity"
+        );
+        self.len += additional;
+    }
+}
+
+impl Deref for ChunkBuf {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match &self.slot {
+            // SAFETY: the first `len` words are initialised.
+            Some(slot) => unsafe { slot.piece().words(self.len) },
+            None => &[],
+        }
+    }
+}
+
+impl DerefMut for ChunkBuf {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        match &mut self.slot {
+            // SAFETY: the first `len` words are initialised.
+            Some(slot) => unsafe { slot.piece_mut().words_mut(self.len) },
+            None => &mut [],
+        }
+    }
+}
+
+impl PartialEq for ChunkBuf {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for ChunkBuf {}
+
+impl fmt::Debug for ChunkBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkBuf")
+            .field("len", &self.len)
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+impl TryFrom<&[u64]> for ChunkBuf {
+    type Error = Error;
+
+    /// A copy in the [shared](Arena::shared) arena.
+    fn try_from(words: &[u64]) -> Result<Self> {
+        Self::copy_of(&Arena::shared(), words)
+    }
+}

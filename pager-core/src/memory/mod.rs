@@ -1,0 +1,34 @@
+//! Memory that pager owns: huge-page-aligned slots, the buffers that users fill
+//! in them, and the window through which a backend fills somebody's buffer.
+//!
+//! ```text
+//! mapping   one anonymous, huge-page-aligned mapping   (unsafe: mmap, madvise)
+//! arena     slots cut from mappings, by size class     (no unsafe)
+//! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
+//! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
+//! stamp     which process this is, across forks
+//! ```
+
+mod arena;
+mod chunk_buf;
+mod destination;
+mod mapping;
+mod size_class;
+mod stamp;
+mod window;
+
+pub use arena::{Arena, ArenaUsage};
+pub use chunk_buf::ChunkBuf;
+pub use destination::Destination;
+pub use size_class::SizeClass;
+pub use stamp::ProcessStamp;
+pub use window::Window;
+
+/// Bytes of a huge page, and the alignment of every arena mapping.
+///
+/// x86-64 and arm64 with 4 KiB base pages; where the kernel's huge pages are
+/// larger, the alignment still serves and the advice is simply not taken.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Granularity of size classes: the base page of the common platforms.
+pub const PAGE_BYTES: usize = 4096;

@@ -1,0 +1,209 @@
+//! [`Window`]: the part of somebody's buffer that one read has to fill.
+//!
+//! A window begins uninitialised and is filled from the front, so nothing is
+//! zeroed first. Whoever made it learns how much was filled and exposes only
+//! that; a backend cannot claim bytes that it did not write.
+
+#![allow(
+    unsafe_code,
+    reason = "views words as bytes of possibly uninitialised memory"
+)]
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// Uninitialised words that a [`Backend::read`](crate::Backend::read) fills in
+/// order, from the front.
+///
+/// ```
+/// use std::mem::MaybeUninit;
+/// use pager_core::Window;
+///
+/// let mut spare = [MaybeUninit::uninit(); 3];
+/// let mut window = Window::new(&mut spare);
+/// window.copy_from(&[1, 2]);
+/// assert_eq!(window.remaining_words(), 1);
+/// ```
+pub struct Window<'a> {
+    spare: &'a mut [MaybeUninit<u64>],
+    filled_bytes: usize,
+}
+
+impl<'a> Window<'a> {
+    /// A window over `spare`, nothing of it filled.
+    pub fn new(spare: &'a mut [MaybeUninit<u64>]) -> Self {
+        Self {
+            spare,
+            filled_bytes: 0,
+        }
+    }
+
+    /// Words the window has in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// Whether the window has no words at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spare.is_empty()
+    }
+
+    /// Whole words still to be filled; a word begun counts.
+    #[must_use]
+    pub fn remaining_words(&self) -> usize {
+        self.remaining_bytes().div_ceil(WORD_BYTES)
+    }
+
+    /// Bytes still to be filled.
+    #[must_use]
+    pub fn remaining_bytes(&self) -> usize {
+        size_of_val(self.spare) - self.filled_bytes
+    }
+
+    /// Whether every word is filled.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.remaining_bytes() == 0
+    }
+
+    /// Whether the next byte to fill lies at a multiple of `align_bytes`.
+    #[must_use]
+    pub fn is_aligned_to(&self, align_bytes: usize) -> bool {
+        (self.spare.as_ptr().addr() + self.filled_bytes).is_multiple_of(align_bytes)
+    }
+
+    /// Fills the next words with a copy.
+    ///
+    /// # Panics
+    ///
+    /// If fewer words remain, or a word has been begun and not finished.
+    pub fn copy_from(&mut self, words: &[u64]) {
+        assert!(
+            self.filled_bytes.is_multiple_of(WORD_BYTES),
+            "a word was begun and not finished"
+        );
+        let start = self.filled_bytes / WORD_BYTES;
+        self.spare[start..start + words.len()].write_copy_of_slice(words);
+        self.filled_bytes += size_of_val(words);
+    }
+
+    /// Fills the next bytes with a copy.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes remain.
+    pub fn copy_from_bytes(&mut self, bytes: &[u8]) {
+        self.unfilled()[..bytes.len()].write_copy_of_slice(bytes);
+        self.filled_bytes += bytes.len();
+    }
+
+    /// Lets `fill` write into at most `max_bytes` of what remains, and counts
+    /// what it gives back as filled.
+    ///
+    /// `fill` proves what it wrote by returning the initialised front part of
+    /// the slice it was given, as the reads of rustix do:
+    ///
+    /// ```ignore
+    /// window.fill_with(len, |unfilled| Ok(rustix::io::pread(fd, unfilled, offset)?.0))
+    /// ```
+    ///
+    /// Returns the bytes that were filled.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fill`; nothing counts as filled then.
+    ///
+    /// # Panics
+    ///
+    /// If `fill` returns anything but the front part of its slice.
+    pub fn fill_with<E>(
+        &mut self,
+        max_bytes: usize,
+        fill: impl for<'b> FnOnce(&'b mut [MaybeUninit<u8>]) -> Result<&'b mut [u8], E>,
+    ) -> Result<usize, E> {
+        let unfilled = self.unfilled();
+        let len = unfilled.len().min(max_bytes);
+        let front = unfilled[..len].as_mut_ptr().cast::<u8>();
+        let initialised = fill(&mut unfilled[..len])?;
+        // The slice was borrowed exclusively for the call, so a non-empty slice
+        // that starts where it started is its initialised front part.
+        assert!(
+            initialised.is_empty()
+                || (initialised.as_mut_ptr() == front && initialised.len() <= len),
+            "a fill must return the front part of its slice"
+        );
+        let filled = initialised.len();
+        self.filled_bytes += filled;
+        Ok(filled)
+    }
+
+    /// Whether this is a full window over exactly this memory: the proof that it
+    /// may be read. A backend could have put another window in its place.
+    pub(super) fn proves_full(&self, start: *const u64, len: usize) -> bool {
+        self.spare.as_ptr().cast::<u64>() == start && self.spare.len() == len && self.is_full()
+    }
+
+    fn unfilled(&mut self) -> &mut [MaybeUninit<u8>] {
+        let len_bytes = size_of_val(self.spare);
+        let start = self.spare.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY:
+        // - `start` is valid for `len_bytes` of possibly uninitialised bytes,
+        //   which any alignment and any content satisfy;
+        // - `self.spare` is borrowed exclusively for as long as the result lives;
+        // - whole words of `MaybeUninit` stay valid whatever bytes are written.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start, len_bytes) };
+        &mut bytes[self.filled_bytes..]
+    }
+}
+
+impl fmt::Debug for Window<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("words", &self.spare.len())
+            .field("filled_bytes", &self.filled_bytes)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[test]
+    fn words_and_bytes_fill_one_window() {
+        let mut spare = [MaybeUninit::uninit(); 4];
+        let mut window = Window::new(&mut spare);
+        window.copy_from(&[1]);
+        window.copy_from_bytes(&2u64.to_ne_bytes());
+        let filled = window
+            .fill_with(8, |unfilled| {
+                Ok::<_, Infallible>(unfilled.write_copy_of_slice(&3u64.to_ne_bytes()))
+            })
+            .unwrap();
+        assert_eq!(filled, 8);
+        assert_eq!(window.remaining_words(), 1);
+        assert!(!window.is_full());
+        window.copy_from(&[4]);
+        assert!(window.is_full());
+    }
+
+    #[test]
+    #[should_panic(expected = "front part")]
+    fn a_fill_that_returns_other_memory_is_refused() {
+        let mut spare = [MaybeUninit::uninit(); 4];
+        let mut window = Window::new(&mut spare);
+        let _ = window.fill_with(8, |_| Ok::<_, Infallible>(Box::leak(Box::new([7u8; 8]))));
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn a_copy_past_the_end_is_refused() {
+        let mut spare = [MaybeUninit::uninit(); 1];
+        Window::new(&mut spare).copy_from(&[1, 2]);
+    }
+}

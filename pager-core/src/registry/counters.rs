@@ -1,0 +1,50 @@
+//! Totals of what has happened, counted per thread group and summed on demand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::shard::{home_shard, shard_count};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Count {
+    Pageouts,
+    PagedOutBytes,
+    Reads,
+    ReadBytes,
+    Takes,
+    TakenBytes,
+    Drops,
+    DroppedBytes,
+    Prefetches,
+    FailedPageouts,
+    FailedReads,
+}
+
+const COUNT: usize = Count::FailedReads as usize + 1;
+
+/// One set of totals for each shard, so that threads do not meet.
+#[derive(Debug)]
+pub(crate) struct Counters(Box<[Set]>);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Set([AtomicU64; COUNT]);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self((0..shard_count()).map(|_| Set::default()).collect())
+    }
+
+    /// Adds to a total.
+    pub(crate) fn add(&self, count: Count, amount: usize) {
+        // Relaxed: a statistic, which orders nothing.
+        self.0[home_shard()].0[count as usize].fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    /// The sum over all threads.
+    pub(crate) fn get(&self, count: Count) -> u64 {
+        let of_set = |set: &Set| set.0[count as usize].load(Ordering::Relaxed);
+        self.0.iter().map(of_set).sum()
+    }
+}

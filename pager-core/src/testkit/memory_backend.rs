@@ -1,0 +1,71 @@
+//! [`MemoryBackend`]: the reference backend, which keeps payloads where they are.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Backend, Capabilities, Payload, Result, Usage, Window};
+
+/// Keeps every payload in one `Vec`. Obviously right, and the model that other
+/// backends are compared with.
+#[derive(Debug, Default)]
+pub struct MemoryBackend {
+    /// Relaxed throughout: a statistic.
+    held_bytes: AtomicU64,
+}
+
+impl MemoryBackend {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Backend for MemoryBackend {
+    type Slot = Vec<u64>;
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+        let slot: Vec<u64> = payload.chunks().flatten().copied().collect();
+        payload.clear();
+        self.held_bytes
+            .fetch_add(size_of_val(&slot[..]) as u64, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    fn read(
+        &self,
+        slot: &Vec<u64>,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        for range in ranges {
+            window.copy_from(&slot[range.clone()]);
+        }
+        Ok(())
+    }
+
+    fn free(&self, slot: Vec<u64>) {
+        self.held_bytes
+            .fetch_sub(size_of_val(&slot[..]) as u64, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        let held_bytes = self.held_bytes.load(Ordering::Relaxed);
+        Usage {
+            logical_bytes: held_bytes,
+            resident_bytes: held_bytes,
+            ..Usage::default()
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            keeps_capacity: true,
+            ..Capabilities::none()
+        }
+    }
+}
