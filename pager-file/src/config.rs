@@ -1,0 +1,239 @@
+//! [`FileConfig`]: where scratch files live, how payloads are laid out in them,
+//! and how much room they may take.
+//!
+//! A configuration is a plain value; nothing touches the file system before
+//! [`FileBackend::open`](crate::FileBackend::open).
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The environment variable that names the default scratch root.
+pub(crate) const ROOT_VARIABLE: &str = "PAGER_SCRATCH";
+
+/// The scratch root when the variable is unset or empty: unlike `/tmp` it is
+/// meant for large files, and it is on a disk.
+pub(crate) const DEFAULT_ROOT: &str = "/var/tmp";
+
+/// Free room that segment files keep before holes are punched.
+const DEFAULT_SLACK_BYTES: u64 = 256 << 20;
+
+/// How a [`FileBackend`](crate::FileBackend) is set up.
+///
+/// ```
+/// use pager_file::{FileConfig, FileMode, IoChoice};
+///
+/// let config = FileConfig::new("/var/tmp")
+///     .mode(FileMode::Segments)
+///     .io(IoChoice::Auto)
+///     .quota_bytes(64 << 30);
+/// assert_eq!(config.root(), std::path::Path::new("/var/tmp"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileConfig {
+    pub(crate) root: PathBuf,
+    pub(crate) mode: FileMode,
+    pub(crate) io: IoChoice,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) slack_bytes: u64,
+    pub(crate) allow_memory_fs: bool,
+}
+
+impl FileConfig {
+    /// The default configuration with scratch files under `root`.
+    ///
+    /// The root is created if only its last component is missing.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            mode: FileMode::default(),
+            io: IoChoice::default(),
+            quota_bytes: None,
+            slack_bytes: DEFAULT_SLACK_BYTES,
+            allow_memory_fs: false,
+        }
+    }
+
+    /// The default configuration with the root that the variable
+    /// `PAGER_SCRATCH` names, or `/var/tmp` where it is unset or empty.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::new(default_root(env::var_os(ROOT_VARIABLE)))
+    }
+
+    /// How payloads are laid out in files.
+    #[must_use]
+    pub fn mode(mut self, mode: FileMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How bytes travel between memory and files.
+    #[must_use]
+    pub fn io(mut self, io: IoChoice) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// The most bytes that live payloads may store; without a call, no bound
+    /// but the file system's.
+    #[must_use]
+    pub fn quota_bytes(mut self, quota_bytes: u64) -> Self {
+        self.quota_bytes = Some(quota_bytes);
+        self
+    }
+
+    /// How many bytes of freed room segment files keep for reuse before they
+    /// give room back to the file system. Default 256 MiB. No meaning in
+    /// [`FileMode::Seed`], which keeps none.
+    #[must_use]
+    pub fn slack_bytes(mut self, slack_bytes: u64) -> Self {
+        self.slack_bytes = slack_bytes;
+        self
+    }
+
+    /// Whether a root on tmpfs or ramfs is accepted. Default no: such files are
+    /// memory, and paging out to them frees none.
+    #[must_use]
+    pub fn allow_memory_fs(mut self, allow: bool) -> Self {
+        self.allow_memory_fs = allow;
+        self
+    }
+
+    /// The scratch root as it was given.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+fn default_root(variable: Option<std::ffi::OsString>) -> PathBuf {
+    variable
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from(DEFAULT_ROOT), PathBuf::from)
+}
+
+/// How payloads are laid out in scratch files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum FileMode {
+    /// Extents in a few large files, written directly where the file system
+    /// can.
+    #[default]
+    Segments,
+    /// The published strategy: one named file per handle, buffered.
+    Seed,
+}
+
+/// How bytes travel between memory and scratch files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum IoChoice {
+    /// Direct where the file system can, else buffered.
+    #[default]
+    Auto,
+    /// Past the page cache (`O_DIRECT`), or an error where that cannot be.
+    Direct,
+    /// Through the page cache.
+    Buffered,
+}
+
+/// A word that names no [`FileMode`] or [`IoChoice`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no {what}: expected one of {expected}")]
+#[non_exhaustive]
+pub struct UnknownName {
+    /// What was asked for: `file mode` or `I/O choice`.
+    pub what: &'static str,
+    /// The names there are.
+    pub expected: &'static str,
+    /// The word given.
+    pub given: String,
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Segments => "segments",
+            Self::Seed => "seed",
+        })
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = UnknownName;
+
+    /// Accepts what `Display` prints.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "segments" => Ok(Self::Segments),
+            "seed" => Ok(Self::Seed),
+            _ => Err(UnknownName {
+                what: "file mode",
+                expected: "segments, seed",
+                given: name.to_owned(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for IoChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+            Self::Buffered => "buffered",
+        })
+    }
+}
+
+impl FromStr for IoChoice {
+    type Err = UnknownName;
+
+    /// Accepts what `Display` prints.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "direct" => Ok(Self::Direct),
+            "buffered" => Ok(Self::Buffered),
+            _ => Err(UnknownName {
+                what: "I/O choice",
+                expected: "auto, direct, buffered",
+                given: name.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_printed() {
+        for mode in [FileMode::Segments, FileMode::Seed] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        for io in [IoChoice::Auto, IoChoice::Direct, IoChoice::Buffered] {
+            assert_eq!(io.to_string().parse(), Ok(io));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_says_what_was_expected() {
+        let error = "fast".parse::<FileMode>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"fast\" is no file mode: expected one of segments, seed"
+        );
+        assert!("".parse::<IoChoice>().is_err());
+    }
+
+    #[test]
+    fn an_unset_or_empty_variable_means_the_default_root() {
+        assert_eq!(default_root(None), Path::new(DEFAULT_ROOT));
+        assert_eq!(default_root(Some("".into())), Path::new(DEFAULT_ROOT));
+        assert_eq!(default_root(Some("/scratch".into())), Path::new("/scratch"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The default mode: extents in a few large segment files.

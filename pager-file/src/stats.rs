@@ -1,0 +1,50 @@
+//! [`FileStats`]: what a file backend says about itself beyond
+//! [`Usage`](pager_core::Usage).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::FileMode;
+use crate::scratch::Reaped;
+
+/// How a file backend works, and what it has met so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileStats {
+    /// How payloads are laid out.
+    pub mode: FileMode,
+    /// How bytes travel.
+    pub io: IoMode,
+    /// Why they travel so, in a sentence for people.
+    pub io_reason: Cow<'static, str>,
+    /// Bytes that live payloads occupy, as the quota counts them.
+    pub stored_bytes: u64,
+    /// Bytes that live payloads may occupy.
+    pub quota_bytes: Option<u64>,
+    /// Scratch files that exist.
+    pub files: u64,
+    /// Files that could not be removed when their payload was freed; they go
+    /// with the directory.
+    pub failed_removals: u64,
+    /// What opening the backend removed of dead processes.
+    pub reaped: Reaped,
+}
+
+/// How bytes travel between memory and scratch files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IoMode {
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache.
+    Buffered,
+}
+
+impl fmt::Display for IoMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Direct => "direct",
+            Self::Buffered => "buffered",
+        })
+    }
+}
