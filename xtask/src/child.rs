@@ -1,0 +1,115 @@
+//! Waits for a child, and ends it when we are asked to stop or its time is up.
+//!
+//! Guarantees that the child is gone (reaped) when a wait returns, so that its cgroup and its swap
+//! can be removed. Refuses to wait for ever for a child that ignores SIGTERM.
+
+use crate::interrupt;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How a child came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself (or by the kernel, for want of memory).
+    Exited(ExitStatus),
+    /// We were asked to stop, and ended it.
+    Interrupted,
+    /// It took longer than it may, and we ended it.
+    TimedOut,
+}
+
+/// Often enough that a stop feels immediate, seldom enough to cost nothing.
+const POLL: Duration = Duration::from_millis(10);
+/// What a child gets to clean up after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Waits until the child ends, we are interrupted, or `deadline` passes.
+///
+/// # Errors
+/// When the child cannot be waited for.
+pub(crate) fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<End> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            // A terminal sends Ctrl-C to the child as well, which may have ended first.
+            return Ok(if interrupt::requested() {
+                End::Interrupted
+            } else {
+                End::Exited(status)
+            });
+        }
+        if interrupt::requested() {
+            stop(child)?;
+            return Ok(End::Interrupted);
+        }
+        if deadline.is_some_and(|at| Instant::now() >= at) {
+            stop(child)?;
+            return Ok(End::TimedOut);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Asks the child to end, then makes it, and reaps it.
+fn stop(child: &mut Child) -> io::Result<()> {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // Not reaped yet, so the id is still the child's. It may be dead, and that is fine.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(POLL);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+/// The exit code that a shell would report: 128 + signal for a child that was killed.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
+    };
+    // Exit codes of a Unix process are a byte; what is not one is a failure all the same.
+    u8::try_from(code).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, exit_code, wait};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    fn run(script: &str, timeout: Option<Duration>) -> End {
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        wait(&mut child, timeout.map(|t| Instant::now() + t)).unwrap()
+    }
+
+    #[test]
+    fn an_exit_code_and_a_signal_are_passed_on_as_a_shell_does() {
+        for (script, code) in [("exit 7", 7), ("kill -KILL $$", 137), ("true", 0)] {
+            let End::Exited(status) = run(script, None) else {
+                panic!("{script} did not exit by itself");
+            };
+            assert_eq!(exit_code(status), code);
+        }
+    }
+
+    #[test]
+    fn a_child_that_takes_too_long_is_ended() {
+        let start = Instant::now();
+        assert_eq!(
+            run("exec sleep 60", Some(Duration::from_millis(50))),
+            End::TimedOut
+        );
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+}
