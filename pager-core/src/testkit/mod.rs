@@ -1,19 +1,34 @@
 //! What tests of backends need (feature `testkit`): the conformance suite, a
-//! model to compare with, and backends that fail, keep, block or do nothing.
+//! model to compare with, and backends that fail, keep, wait or do nothing.
 //!
 //! A backend crate stamps the suite with
-//! [`conformance_tests!`](crate::conformance_tests) and drives random
-//! operations against the [`model`].
+//! [`conformance_tests!`](crate::conformance_tests), drives random operations
+//! against the [`model`], and wraps itself into a [`FaultyBackend`] to see what
+//! a failing medium does.
 //!
 //! ```text
-//! conformance     the guarantees, one check each, and the macro that stamps them
-//! content         words that differ for every seed and position
-//! memory_backend  the reference: copies into a `Vec`
+//! conformance      the guarantees, one check each, and the macro that stamps them
+//! model            random operations, compared word for word with what must come
+//! content          words that differ for every seed and position
+//! memory_backend   the reference: copies into a `Vec`
+//! keeping_backend  keeps the callers' chunks and gives the same memory back
+//! null_backend     does nothing, to measure what is around it
+//! faulty_backend   a wrapper that fails on demand
+//! gated_backend    a wrapper whose operations wait until a test lets them go
 //! ```
 
 pub mod conformance;
 pub mod content;
+mod faulty_backend;
+mod gated_backend;
+mod keeping_backend;
 mod memory_backend;
+pub mod model;
+mod null_backend;
 
 pub use conformance::{Fixture, Guarantee};
+pub use faulty_backend::{Failure, FaultyBackend, Operation};
+pub use gated_backend::{Gate, GatedBackend, Held};
+pub use keeping_backend::{KeepingBackend, KeptChunks};
 pub use memory_backend::MemoryBackend;
+pub use null_backend::NullBackend;

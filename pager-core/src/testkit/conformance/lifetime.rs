@@ -85,7 +85,7 @@ pub(super) fn many_live_handles_keep_their_own_bytes<B: Backend>(registry: Regis
     for index in (0..MANY).step_by(3) {
         let at = alive.iter().position(|(seed, _)| *seed == index);
         let (_, handle) = alive.swap_remove(at.expect("it was added above"));
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             drop(handle);
         } else {
             assert_words(&taken(handle), &words(index as u64, len(index)), "taken");
@@ -164,7 +164,7 @@ pub(super) fn the_listing_has_exactly_the_live_handles<B: Backend>(registry: Reg
         assert_eq!(listed, expected);
         listed.dedup_by_key(|(id, _)| *id);
         assert_eq!(listed.len(), expected.len(), "ids are unique");
-        if alive.len() % 2 == 0 {
+        if alive.len().is_multiple_of(2) {
             taken(gone);
         }
     }

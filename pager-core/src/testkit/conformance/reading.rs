@@ -1,6 +1,7 @@
 //! Ranges: what a read appends, in which order, and what it refuses.
 
 use std::ops::Range;
+use std::slice;
 
 use super::{pageout, pageout_words, read, taken};
 use crate::testkit::content::{assert_words, words};
@@ -83,7 +84,7 @@ pub(super) fn empty_reads_append_nothing<B: Backend>(registry: Registry<B>) {
             .read_at(offset, 0, &mut found)
             .expect("an empty read within the payload must succeed");
     }
-    for ranges in [&[][..], &[0..0], &[LEN..LEN, 3..3, 0..0]] {
+    for ranges in [&[][..], slice::from_ref(&(0..0)), &[LEN..LEN, 3..3]] {
         handle
             .read_at_many(ranges, &mut found)
             .expect("empty reads within the payload must succeed");
@@ -146,11 +147,11 @@ pub(super) fn bad_ranges_are_typed_errors_and_append_nothing<B: Backend>(registr
     }
     #[allow(clippy::reversed_empty_ranges, reason = "that is what must be refused")]
     let refused: [&[Range<usize>]; 6] = [
-        &[5..4],
+        slice::from_ref(&(5..4)),
         &[0..1, 5..4, 1..2],
         &[0..10, 0..LEN + 1],
         &[LEN + 1..LEN + 1, 0..1],
-        &[usize::MAX..0],
+        slice::from_ref(&(usize::MAX..0)),
         &[0..usize::MAX, 0..usize::MAX],
     ];
     for ranges in refused {

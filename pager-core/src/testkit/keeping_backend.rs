@@ -1,0 +1,121 @@
+//! [`KeepingBackend`]: keeps the callers' own chunks, and gives them back.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Backend, Capabilities, Chunk, ChunkKind, OwnedChunk, Payload, Result, Usage, Window};
+
+/// Moves the chunks themselves in and out and copies only what is read; a
+/// payload of one chunk comes back as the same allocation.
+#[derive(Debug, Default)]
+pub struct KeepingBackend {
+    /// Relaxed throughout: a statistic.
+    held_bytes: AtomicU64,
+}
+
+/// The chunks of one payload, none of them empty.
+#[derive(Debug)]
+pub struct KeptChunks {
+    chunks: Vec<OwnedChunk>,
+    /// For each chunk the words up to its end.
+    ends: Vec<usize>,
+}
+
+impl KeptChunks {
+    fn len_bytes(&self) -> u64 {
+        let words = self.ends.last().copied().unwrap_or_default();
+        (words * size_of::<u64>()) as u64
+    }
+
+    /// Copies `range` into the window, chunk after chunk.
+    fn copy(&self, range: &Range<usize>, window: &mut Window<'_>) {
+        let mut next = range.start;
+        let mut index = self.ends.partition_point(|end| *end <= next);
+        while next < range.end {
+            let words = self.chunks[index].words();
+            let chunk_start = self.ends[index] - words.len();
+            let end = range.end.min(self.ends[index]);
+            window.copy_from(&words[next - chunk_start..end - chunk_start]);
+            next = end;
+            index += 1;
+        }
+    }
+}
+
+impl KeepingBackend {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn forget(&self, slot: &KeptChunks) {
+        self.held_bytes
+            .fetch_sub(slot.len_bytes(), Ordering::Relaxed);
+    }
+}
+
+impl Backend for KeepingBackend {
+    type Slot = KeptChunks;
+
+    fn name(&self) -> &'static str {
+        "keeping"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<KeptChunks> {
+        let chunks: Vec<OwnedChunk> = payload.take_chunks().collect();
+        let ends = chunks.iter().scan(0, |end, chunk| {
+            *end += chunk.words().len();
+            Some(*end)
+        });
+        let ends = ends.collect();
+        let slot = KeptChunks { chunks, ends };
+        self.held_bytes
+            .fetch_add(slot.len_bytes(), Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    fn read(
+        &self,
+        slot: &KeptChunks,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        for range in ranges {
+            slot.copy(range, window);
+        }
+        Ok(())
+    }
+
+    fn detach(&self, mut slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
+        let is_wanted = matches!(&slot.chunks[..], [only] if only.kind() == wants);
+        if !is_wanted {
+            return Err(slot);
+        }
+        let Some(chunk) = slot.chunks.pop() else {
+            return Err(slot);
+        };
+        self.forget(&slot);
+        Ok(chunk)
+    }
+
+    fn free(&self, slot: KeptChunks) {
+        self.forget(&slot);
+    }
+
+    fn usage(&self) -> Usage {
+        let held_bytes = self.held_bytes.load(Ordering::Relaxed);
+        Usage {
+            logical_bytes: held_bytes,
+            resident_bytes: held_bytes,
+            ..Usage::default()
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            same_allocation: true,
+            ..Capabilities::none()
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! [`NullBackend`]: does nothing, to measure what everything around it costs.
+
+use std::ops::Range;
+
+use crate::{Backend, Capabilities, Payload, Result, Usage, Window};
+
+/// Forgets what it is given and reads zeros. Does not conform, of course.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NullBackend;
+
+/// Copied into windows, a page at a time.
+static ZEROS: [u64; 512] = [0; 512];
+
+impl Backend for NullBackend {
+    type Slot = ();
+
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<()> {
+        payload.clear();
+        Ok(())
+    }
+
+    fn read(&self, _: &(), _: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
+        while !window.is_full() {
+            let len = window.remaining_words().min(ZEROS.len());
+            window.copy_from(&ZEROS[..len]);
+        }
+        Ok(())
+    }
+
+    fn free(&self, (): ()) {}
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            keeps_capacity: true,
+            ..Capabilities::none()
+        }
+    }
+}
