@@ -1,0 +1,150 @@
+//! Runs the merge workload once and prints its figures.
+//!
+//! Ends with a failure when the output was to be verified and a word is wrong.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use pager::{BackendKind, Pager, Preset};
+use pager_bench::buffer::Buffer;
+use pager_bench::data::DataKind;
+use pager_bench::measure::Host;
+use pager_bench::merge::{self, Config, Outcome};
+use pager_bench::report::{Report, Setting};
+use pager_bench::store::Store;
+use pager_bench::{CHUNK_BYTES, bytes_of_gib};
+use pager_core::ChunkBuf;
+
+/// Builds two chains of 2 MiB chunks, pages them out, merges them.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    /// Where chunks go: swap, file, or none to keep them as they are.
+    #[arg(long, default_value = "swap")]
+    backend: Backing,
+    /// How: fast (the best there is) or seed (the published strategies).
+    #[arg(long, default_value_t)]
+    preset: Preset,
+    /// GiB of each of the two chains, over all threads together.
+    #[arg(long, default_value_t = 1.0)]
+    chain_gib: f64,
+    /// Threads, each with its share of both chains.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: u32,
+    /// What the chunks contain: random or lineitem.
+    #[arg(long, default_value_t = DataKind::Random)]
+    data: DataKind,
+    /// Pairs of chunks to prefetch ahead of the one being merged.
+    #[arg(long, default_value_t = 0)]
+    lookahead: usize,
+    /// Scratch directory [default: PAGER_SCRATCH, else /var/tmp].
+    #[arg(long)]
+    scratch: Option<PathBuf>,
+    /// Memory that the workload holds its chunks in.
+    #[arg(long, value_enum, default_value_t = ChunksArg::Vec)]
+    chunks: ChunksArg,
+    /// Share of all chunks that are dropped as soon as they are paged out.
+    #[arg(long, default_value_t = 0.0)]
+    die_young: f64,
+    /// Read the output back and compare every word.
+    #[arg(long)]
+    verify: bool,
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A backend, or none at all.
+#[derive(Debug, Clone, Copy)]
+struct Backing(Option<BackendKind>);
+
+impl FromStr for Backing {
+    type Err = <BackendKind as FromStr>::Err;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "none" => Ok(Self(None)),
+            name => name.parse().map(|kind| Self(Some(kind))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ChunksArg {
+    /// Plain memory of the general allocator.
+    Vec,
+    /// Huge-page-aligned memory of pager's arena, filled in place.
+    Buf,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let config = config(&args)?;
+    let store = store(&args)?;
+    let (outcome, chunks) = match args.chunks {
+        ChunksArg::Vec => run::<Vec<u64>>(&config, &store)?,
+        ChunksArg::Buf => run::<ChunkBuf>(&config, &store)?,
+    };
+    let scratch = scratch(&args);
+    let setting = Setting {
+        backend: args.backend.0.map_or("none", BackendKind::name).to_owned(),
+        preset: args.preset.to_string(),
+        chunks: chunks.to_owned(),
+        scratch: scratch.display().to_string(),
+    };
+    let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(match report.mismatch {
+        Some(_) => ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
+    })
+}
+
+fn run<C: Buffer>(config: &Config, store: &Store) -> Result<(Outcome, &'static str)> {
+    let outcome = merge::run::<C>(config, store).context("the merge could not be finished")?;
+    Ok((outcome, C::NAME))
+}
+
+fn config(args: &Args) -> Result<Config> {
+    ensure!(
+        (0.0..=1.0).contains(&args.die_young),
+        "--die-young is a share: 0 to 1"
+    );
+    ensure!(
+        args.chain_gib.is_finite() && args.chain_gib > 0.0,
+        "--chain-gib must be positive"
+    );
+    let chunks = bytes_of_gib(args.chain_gib).div_ceil(CHUNK_BYTES as u64);
+    Ok(Config {
+        chain_chunks: u32::try_from(chunks).context("--chain-gib is too large")?,
+        threads: args.threads,
+        data: args.data,
+        lookahead: args.lookahead,
+        die_young: args.die_young,
+        verify: args.verify,
+    })
+}
+
+fn store(args: &Args) -> Result<Store> {
+    let Some(kind) = args.backend.0 else {
+        return Ok(Store::None);
+    };
+    let mut builder = Pager::builder().backend(kind).preset(args.preset);
+    if let Some(scratch) = &args.scratch {
+        builder = builder.scratch_dir(scratch.as_path());
+    }
+    let pager = builder.build().context("the pager could not be set up")?;
+    Ok(Store::Pager(Box::new(pager)))
+}
+
+/// The scratch directory that the pager uses, by the same rule.
+fn scratch(args: &Args) -> PathBuf {
+    pager_bench::direct::scratch_or_default(args.scratch.as_deref())
+}

@@ -1,0 +1,202 @@
+//! [`Report`]: one run of the merge, as a line of JSON or a few for people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::GIB;
+use crate::measure::latency::Summary;
+use crate::measure::{Cost, Host, Latencies, Operation};
+use crate::merge::{Config, Outcome};
+
+/// How chunks were held and where they went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// `swap`, `file`, or `none`.
+    pub backend: String,
+    /// `fast` or `seed`; says nothing without a backend.
+    pub preset: String,
+    /// `vec` or `buf`: the memory in which the workload holds its chunks.
+    pub chunks: String,
+    /// The scratch directory, whether or not the backend uses it.
+    pub scratch: String,
+}
+
+/// All there is to say about one run. Faults, CPU time, swap traffic and I/O are
+/// those of the merge; those of the build are in [`build`](Self::build).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Where chunks went.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// GiB of each of the two chains, as run: whole chunks.
+    pub chain_gib: f64,
+    /// Threads, each with its share of both chains.
+    pub threads: u32,
+    /// `random` or `lineitem`.
+    pub data: String,
+    /// Pairs prefetched ahead.
+    pub lookahead: usize,
+    /// Share of chunks dropped as soon as they were paged out.
+    pub die_young: f64,
+    /// Whether the output was to be read back and compared.
+    pub verify: bool,
+    /// The machine and the program.
+    #[serde(flatten)]
+    pub host: Host,
+    /// Wall time of building the chains.
+    pub build_s: f64,
+    /// Wall time of merging them.
+    pub merge_s: f64,
+    /// GiB of input merged per second.
+    pub through_gib_s: f64,
+    /// What the merge cost.
+    #[serde(flatten)]
+    pub merge: Cost,
+    /// What the build cost.
+    pub build: Cost,
+    /// Bytes paged out in build and merge.
+    pub paged_out_bytes: u64,
+    /// The most memory of the process, up to the end of the merge.
+    pub peak_rss_bytes: u64,
+    /// The most anonymous memory seen during build and merge.
+    pub peak_anon_rss_bytes: u64,
+    /// Whether the output was read back and every word was right.
+    pub verified: bool,
+    /// What was wrong with it, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mismatch: Option<String>,
+    /// How long each operation took.
+    pub latency_us: Percentiles,
+}
+
+/// Percentiles of every operation, in microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// `pageout` while building.
+    pub build_pageout: Summary,
+    /// `pageout` while merging.
+    pub pageout: Summary,
+    /// `take` while merging.
+    pub take: Summary,
+    /// `prefetch` while merging.
+    pub prefetch: Summary,
+    /// Dropping handles, in build and merge.
+    pub drop: Summary,
+}
+
+impl From<&Latencies> for Percentiles {
+    fn from(latencies: &Latencies) -> Self {
+        Self {
+            build_pageout: latencies.summary(Operation::BuildPageout),
+            pageout: latencies.summary(Operation::Pageout),
+            take: latencies.summary(Operation::Take),
+            prefetch: latencies.summary(Operation::Prefetch),
+            drop: latencies.summary(Operation::Drop),
+        }
+    }
+}
+
+impl Report {
+    /// The report on `outcome`.
+    #[must_use]
+    pub fn new(setting: Setting, config: &Config, host: Host, outcome: &Outcome) -> Self {
+        let chain_bytes = f64::from(config.chain_chunks) * crate::CHUNK_BYTES as f64;
+        Self {
+            setting,
+            chain_gib: chain_bytes / GIB,
+            threads: config.threads,
+            data: config.data.to_string(),
+            lookahead: config.lookahead,
+            die_young: config.die_young,
+            verify: config.verify,
+            host,
+            build_s: outcome.build.wall_s,
+            merge_s: outcome.merge.wall_s,
+            through_gib_s: outcome.merged_bytes as f64 / GIB / outcome.merge.wall_s,
+            merge: outcome.merge,
+            build: outcome.build,
+            paged_out_bytes: outcome.paged_out_bytes,
+            peak_rss_bytes: outcome.peak_rss_bytes,
+            peak_anon_rss_bytes: outcome.peak_anon_rss_bytes,
+            verified: outcome.verdict == Some(Ok(())),
+            mismatch: match &outcome.verdict {
+                Some(Err(wrong)) => Some(wrong.to_string()),
+                _ => None,
+            },
+            latency_us: Percentiles::from(&outcome.latencies),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        let Setting {
+            backend,
+            preset,
+            chunks,
+            scratch,
+        } = &self.setting;
+        writeln!(
+            f,
+            "{backend}/{preset} ({chunks} chunks, scratch {scratch} on {}), 2 x {} GiB of {} on {} thread(s), lookahead {}",
+            self.host.fs, self.chain_gib, self.data, self.threads, self.lookahead
+        )?;
+        writeln!(
+            f,
+            "build {:.3} s, merge {:.3} s: {:.3} GiB/s through",
+            self.build_s, self.merge_s, self.through_gib_s
+        )?;
+        let merge = &self.merge;
+        writeln!(
+            f,
+            "merge: user {:.2} s, sys {:.2} s, faults {} minor {} major, swapped {} pages in {} out ({} huge pages whole, {} split), device {} MiB read {} MiB written",
+            merge.user_s,
+            merge.sys_s,
+            merge.minor_faults,
+            merge.major_faults,
+            merge.pswpin,
+            merge.pswpout,
+            merge.thp_swpout,
+            merge.thp_swpout_fallback,
+            mib(merge.io_read_bytes),
+            mib(merge.io_written_bytes)
+        )?;
+        writeln!(
+            f,
+            "memory: peak {} MiB, anonymous {} MiB; paged out {} MiB",
+            mib(self.peak_rss_bytes),
+            mib(self.peak_anon_rss_bytes),
+            mib(self.paged_out_bytes)
+        )?;
+        for (name, operation) in self.latency_us.named() {
+            if operation.count > 0 {
+                writeln!(
+                    f,
+                    "{name:>13}: {} calls, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, max {:.1} us",
+                    operation.count, operation.p50, operation.p99, operation.p999, operation.max
+                )?;
+            }
+        }
+        match (&self.mismatch, self.verified) {
+            (Some(mismatch), _) => write!(f, "WRONG: {mismatch}"),
+            (None, true) => write!(f, "verified: every word of the output is right"),
+            (None, false) => write!(f, "not verified"),
+        }
+    }
+}
+
+impl Percentiles {
+    /// Every operation with its name.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &Summary); 5] {
+        [
+            ("build pageout", &self.build_pageout),
+            ("pageout", &self.pageout),
+            ("take", &self.take),
+            ("prefetch", &self.prefetch),
+            ("drop", &self.drop),
+        ]
+    }
+}

@@ -1,0 +1,65 @@
+//! [`Store`]: where chunks are between build and merge.
+
+use pager::{Handle, Pager};
+
+use crate::buffer::Buffer;
+
+/// A pager, or none: then every chunk stays where it is, and the system swaps
+/// what it likes.
+#[derive(Debug)]
+pub enum Store {
+    /// Chunks stay in the workload's memory.
+    None,
+    /// Chunks are paged out.
+    Pager(Box<Pager>),
+}
+
+/// One chunk that was put away.
+#[derive(Debug)]
+pub enum Stored<C> {
+    /// The chunk itself.
+    Chunk(C),
+    /// The pager's claim on it.
+    Handle(Handle),
+}
+
+impl Store {
+    /// Puts `chunk` away and leaves an empty one, with or without capacity.
+    ///
+    /// # Errors
+    ///
+    /// What the pager says.
+    pub fn put<C: Buffer>(&self, chunk: &mut C) -> pager_core::Result<Stored<C>> {
+        match self {
+            Self::None => Ok(Stored::Chunk(std::mem::take(chunk))),
+            Self::Pager(pager) => pager
+                .pageout(std::slice::from_mut(chunk))
+                .map(Stored::Handle),
+        }
+    }
+
+    /// Brings a chunk back into `dst`.
+    ///
+    /// # Errors
+    ///
+    /// What the pager says; the chunk is lost then.
+    pub fn take<C: Buffer>(&self, stored: Stored<C>, dst: &mut C) -> pager_core::Result<()> {
+        match (self, stored) {
+            (Self::Pager(pager), Stored::Handle(handle)) => Ok(pager.take(handle, dst)?),
+            (Self::None, Stored::Handle(_)) => {
+                unreachable!("a store without a pager makes no handles")
+            }
+            (_, Stored::Chunk(chunk)) => {
+                *dst = chunk;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that a chunk will be taken soon.
+    pub fn prefetch<C>(&self, stored: &Stored<C>) {
+        if let (Self::Pager(pager), Stored::Handle(handle)) = (self, stored) {
+            pager.prefetch(handle);
+        }
+    }
+}
