@@ -17,6 +17,7 @@
 //! backend    the trait that stores payloads
 //! payload    the chunks of one page-out, on their way into a backend
 //! registry   live handles, and the operations on them
+//! residency  when bytes move: budget, write-behind, read-ahead
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
 //! testkit    the conformance suite, the model, the backend that fails on purpose
@@ -27,6 +28,8 @@ mod error;
 mod memory;
 mod payload;
 mod registry;
+mod residency;
+mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
@@ -37,4 +40,5 @@ pub use memory::{
     Window,
 };
 pub use payload::{Chunk, OwnedChunk, Payload};
-pub use registry::{Handle, HandleInfo, Registry, Stats};
+pub use registry::{Handle, HandleInfo, Registry, Reuse, Stats};
+pub use residency::{Residency, ResidencyBuilder, ResidencyStats, default_budget_bytes};

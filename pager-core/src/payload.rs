@@ -7,8 +7,9 @@
 
 use std::fmt;
 
+use crate::Result;
 use crate::backend::ChunkKind;
-use crate::memory::ChunkBuf;
+use crate::memory::{Adopt, ChunkBuf, Window};
 
 mod sealed {
     use super::{ChunkBuf, OwnedChunk};
@@ -23,6 +24,7 @@ mod sealed {
         Vecs(&'a mut [Vec<u64>]),
         Bufs(&'a mut [ChunkBuf]),
         Owned(&'a mut [OwnedChunk]),
+        Shared(&'a [OwnedChunk]),
     }
 }
 
@@ -58,6 +60,18 @@ impl OwnedChunk {
         match self {
             Self::Vec(vec) => vec.clear(),
             Self::Buf(buf) => buf.clear(),
+        }
+    }
+
+    /// [`Destination`](crate::Destination)'s append, for either kind.
+    pub(crate) fn append(
+        &mut self,
+        words: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Vec(vec) => Adopt::append(vec, words, fill),
+            Self::Buf(buf) => Adopt::append(buf, words, fill),
         }
     }
 }
@@ -111,6 +125,8 @@ impl sealed::Sealed for ChunkBuf {
 pub struct Payload<'a> {
     slices: Slices<'a>,
     len: usize,
+    /// Whether the chunks stay with their owner, who empties them.
+    lent: bool,
 }
 
 impl<'a> Payload<'a> {
@@ -120,6 +136,28 @@ impl<'a> Payload<'a> {
         Self {
             slices: C::payload(chunks),
             len,
+            lent: false,
+        }
+    }
+
+    /// A view of chunks that stay as they are until their owner knows that more
+    /// than this payload has been stored. As [`shared`](Self::shared) otherwise.
+    pub fn lent<C: Chunk>(chunks: &'a mut [C]) -> Self {
+        Self {
+            lent: true,
+            ..Self::new(chunks)
+        }
+    }
+
+    /// A view of chunks that others are reading meanwhile: they are stored, and
+    /// whoever owns them empties them. [`clear`](Self::clear) leaves them as they
+    /// are, and [`take_chunks`](Self::take_chunks) yields copies.
+    pub fn shared(chunks: &'a [OwnedChunk]) -> Self {
+        let len = chunks.iter().map(|chunk| chunk.words().len()).sum();
+        Self {
+            slices: Slices::Shared(chunks),
+            len,
+            lent: true,
         }
     }
 
@@ -148,6 +186,7 @@ impl<'a> Payload<'a> {
             Slices::Vecs(chunks) => chunks.len(),
             Slices::Bufs(chunks) => chunks.len(),
             Slices::Owned(chunks) => chunks.len(),
+            Slices::Shared(chunks) => chunks.len(),
         }
     }
 
@@ -162,6 +201,7 @@ impl<'a> Payload<'a> {
             Slices::Vecs(chunks) => chunks[index].words(),
             Slices::Bufs(chunks) => chunks[index].words(),
             Slices::Owned(chunks) => chunks[index].words(),
+            Slices::Shared(chunks) => chunks[index].words(),
         }
     }
 
@@ -172,10 +212,14 @@ impl<'a> Payload<'a> {
 
     /// Empties every chunk; their capacity stays with the caller.
     pub fn clear(&mut self) {
+        if self.lent {
+            return;
+        }
         match &mut self.slices {
             Slices::Vecs(chunks) => chunks.iter_mut().for_each(Vec::clear),
             Slices::Bufs(chunks) => chunks.iter_mut().for_each(ChunkBuf::clear),
             Slices::Owned(chunks) => chunks.iter_mut().for_each(OwnedChunk::clear),
+            Slices::Shared(_) => {}
         }
         self.len = 0;
     }
@@ -183,24 +227,56 @@ impl<'a> Payload<'a> {
     /// Moves every chunk that has words out, and leaves the caller empty ones
     /// without capacity. The iterator must be run to its end.
     pub fn take_chunks(&mut self) -> impl Iterator<Item = OwnedChunk> {
-        self.len = 0;
-        (0..self.chunk_count()).filter_map(|index| match &mut self.slices {
-            Slices::Vecs(chunks) => take_vec(&mut chunks[index]).map(OwnedChunk::Vec),
-            Slices::Bufs(chunks) => take_buf(&mut chunks[index]).map(OwnedChunk::Buf),
-            Slices::Owned(chunks) => match &mut chunks[index] {
-                OwnedChunk::Vec(vec) => take_vec(vec).map(OwnedChunk::Vec),
-                OwnedChunk::Buf(buf) => take_buf(buf).map(OwnedChunk::Buf),
-            },
+        (0..self.chunk_count()).filter_map(|index| {
+            if self.lent {
+                let words = self.chunk(index);
+                return (!words.is_empty()).then(|| OwnedChunk::Vec(words.to_vec()));
+            }
+            match &mut self.slices {
+                Slices::Vecs(chunks) => take_vec(&mut chunks[index]).map(OwnedChunk::Vec),
+                Slices::Bufs(chunks) => take_buf(&mut chunks[index]).map(OwnedChunk::Buf),
+                Slices::Owned(chunks) => match &mut chunks[index] {
+                    OwnedChunk::Vec(vec) => take_vec(vec).map(OwnedChunk::Vec),
+                    OwnedChunk::Buf(buf) => take_buf(buf).map(OwnedChunk::Buf),
+                },
+                Slices::Shared(_) => None,
+            }
         })
     }
 
-    /// Whether every chunk is of this kind.
+    /// Gives callers of `Vec`s without capacity others in their place, from
+    /// `spare`, which is told how many words should fit.
+    pub(crate) fn refill(&mut self, words: usize, spare: impl FnOnce(usize) -> Option<Vec<u64>>) {
+        if let Slices::Vecs([chunk]) = &mut self.slices
+            && chunk.capacity() == 0
+            && let Some(vec) = spare(words)
+        {
+            *chunk = vec;
+        }
+    }
+
+    /// The kind of the first chunk.
+    pub(crate) fn kind(&self) -> ChunkKind {
+        match &self.slices {
+            Slices::Vecs(_) => ChunkKind::Vec,
+            Slices::Bufs(_) => ChunkKind::Buf,
+            Slices::Owned(chunks) => chunks.first().map_or(ChunkKind::Vec, OwnedChunk::kind),
+            Slices::Shared(chunks) => chunks.first().map_or(ChunkKind::Vec, OwnedChunk::kind),
+        }
+    }
+
+    /// Whether every chunk is of this kind and may be moved out; never so for a
+    /// [shared](Self::shared) payload.
     #[must_use]
     pub fn is_all(&self, kind: ChunkKind) -> bool {
+        if self.lent {
+            return false;
+        }
         match &self.slices {
             Slices::Vecs(_) => kind == ChunkKind::Vec,
             Slices::Bufs(_) => kind == ChunkKind::Buf,
             Slices::Owned(chunks) => chunks.iter().all(|chunk| chunk.kind() == kind),
+            Slices::Shared(_) => false,
         }
     }
 }

@@ -39,12 +39,13 @@ pub trait Adopt {
         fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
     ) -> Result<()>;
 
-    /// Becomes this chunk, if it is of the right kind.
+    /// Becomes this chunk, if it is of the right kind, and returns the buffer it
+    /// was before.
     ///
     /// # Errors
     ///
     /// The chunk, otherwise.
-    fn adopt(&mut self, chunk: OwnedChunk) -> Result<(), OwnedChunk>;
+    fn adopt(&mut self, chunk: OwnedChunk) -> Result<OwnedChunk, OwnedChunk>;
 }
 
 impl Adopt for Vec<u64> {
@@ -70,12 +71,9 @@ impl Adopt for Vec<u64> {
         Ok(())
     }
 
-    fn adopt(&mut self, chunk: OwnedChunk) -> Result<(), OwnedChunk> {
+    fn adopt(&mut self, chunk: OwnedChunk) -> Result<OwnedChunk, OwnedChunk> {
         match chunk {
-            OwnedChunk::Vec(vec) => {
-                *self = vec;
-                Ok(())
-            }
+            OwnedChunk::Vec(vec) => Ok(OwnedChunk::Vec(std::mem::replace(self, vec))),
             other @ OwnedChunk::Buf(_) => Err(other),
         }
     }
@@ -101,12 +99,9 @@ impl Adopt for ChunkBuf {
         Ok(())
     }
 
-    fn adopt(&mut self, chunk: OwnedChunk) -> Result<(), OwnedChunk> {
+    fn adopt(&mut self, chunk: OwnedChunk) -> Result<OwnedChunk, OwnedChunk> {
         match chunk {
-            OwnedChunk::Buf(buf) => {
-                *self = buf;
-                Ok(())
-            }
+            OwnedChunk::Buf(buf) => Ok(OwnedChunk::Buf(std::mem::replace(self, buf))),
             other @ OwnedChunk::Vec(_) => Err(other),
         }
     }

@@ -24,6 +24,8 @@ pub use size_class::SizeClass;
 pub use stamp::ProcessStamp;
 pub use window::Window;
 
+pub(crate) use destination::Adopt;
+
 /// Bytes of a huge page, and the alignment of every arena mapping.
 ///
 /// x86-64 and arm64 with 4 KiB base pages; where the kernel's huge pages are

@@ -15,7 +15,6 @@ pub(crate) enum Count {
     Takes,
     TakenBytes,
     Drops,
-    DroppedBytes,
     Prefetches,
     FailedPageouts,
     FailedReads,

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::counters::Count;
+use super::entry::Entry;
 use super::shard::Key;
-use super::{HandleInfo, Shared};
 use crate::backend::Backend;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::Destination;
@@ -18,60 +18,53 @@ use crate::memory::Destination;
 /// In a forked child every operation says [`Error::ForeignProcess`], and
 /// dropping the handle does nothing: the payload is the parent's.
 pub struct Handle<B: Backend> {
-    /// `None` only after `take` has moved the slot out.
-    slot: Option<B::Slot>,
-    shared: Arc<Shared<B>>,
+    /// `None` only while it is being dropped.
+    entry: Option<Arc<Entry<B>>>,
     key: Key,
-    id: u64,
-    len: usize,
 }
 
 impl<B: Backend> Handle<B> {
-    /// Registers a payload that the backend has stored.
-    pub(super) fn new(shared: &Arc<Shared<B>>, slot: B::Slot, len: usize) -> Self {
-        let id = shared.next_id();
-        let key = shared.handles.insert(HandleInfo {
-            id,
-            backend: shared.backend.name(),
-            len,
-        });
+    pub(super) fn new(entry: Arc<Entry<B>>, key: Key) -> Self {
         Self {
-            slot: Some(slot),
-            shared: Arc::clone(shared),
+            entry: Some(entry),
             key,
-            id,
-            len,
         }
+    }
+
+    fn entry(&self) -> &Arc<Entry<B>> {
+        self.entry
+            .as_ref()
+            .expect("the entry is there until the handle is dropped")
     }
 
     /// Words of the payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.entry().len
     }
 
     /// Bytes of the payload.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        self.len * size_of::<u64>()
+        self.len() * size_of::<u64>()
     }
 
     /// Whether the payload has no words.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Number of the handle in its registry's listing.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.entry().id
     }
 
     /// Name of the backend that made the handle and keeps it for life.
     #[must_use]
     pub fn backend(&self) -> &'static str {
-        self.shared.backend.name()
+        self.entry().shared.backend.name()
     }
 
     /// Appends `len` words from word `offset` on to `dst`.
@@ -83,7 +76,7 @@ impl<B: Backend> Handle<B> {
         let end = offset.checked_add(len).ok_or(Error::OutOfBounds {
             offset,
             len,
-            payload_len: self.len,
+            payload_len: self.len(),
         })?;
         self.read_at_many(std::slice::from_ref(&(offset..end)), dst)
     }
@@ -101,124 +94,106 @@ impl<B: Backend> Handle<B> {
         if words == 0 {
             return Ok(());
         }
-        let slot = self.slot()?;
-        let read = dst.append(words, |window| {
-            self.shared.backend.read(slot, ranges, window)
-        });
-        self.shared.count_read(&read, Count::Reads, words);
+        let entry = self.own_entry()?;
+        let read = entry.read_into(ranges, words, dst);
+        entry.shared.count_read(&read, Count::Reads, words);
         read
     }
 
     /// Hints that the whole payload will be read or taken soon.
     pub fn prefetch(&self) {
-        self.prefetch_range(0..self.len);
+        self.prefetch_range(0..self.len());
     }
 
     /// Hints that `len` words from word `offset` on will be read soon. What
     /// lies outside the payload is ignored.
     pub fn prefetch_at(&self, offset: usize, len: usize) {
-        let end = offset.saturating_add(len).min(self.len);
+        let end = offset.saturating_add(len).min(self.len());
         self.prefetch_range(offset.min(end)..end);
     }
 
     /// Replaces the content of `dst` by the payload, and frees its storage.
     ///
     /// A payload of one chunk that never left memory comes back as the very
-    /// allocation it was, where the backend can do that
-    /// ([`Capabilities::same_allocation`](crate::Capabilities)).
+    /// allocation it was: one that the budget has not sent away yet, or one of a
+    /// backend that can do that ([`Capabilities`](crate::Capabilities)).
     ///
     /// # Errors
     ///
     /// What the backend says, with the handle, as good as before; `dst` is
     /// empty then.
-    pub fn take<D: Destination>(mut self, dst: &mut D) -> Result<(), TakeError<Self>> {
+    pub fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
         dst.clear();
-        match self.take_into(dst) {
-            Ok(()) => Ok(()),
+        let taken = self.own_entry().and_then(|entry| {
+            let taken = entry.take_into(dst);
+            entry.shared.count_read(&taken, Count::Takes, entry.len);
+            taken
+        });
+        match taken {
+            Ok(()) => {
+                self.retire();
+                Ok(())
+            }
             Err(error) => Err(TakeError::new(error, self)),
         }
     }
 
-    fn take_into<D: Destination>(&mut self, dst: &mut D) -> Result<()> {
-        self.slot()?;
-        let Some(slot) = self.slot.take() else {
-            return Err(Error::ForeignProcess);
-        };
-        let backend = &self.shared.backend;
-        let slot = match backend.detach(slot, D::KIND) {
-            Ok(chunk) => {
-                if dst.adopt(chunk).is_err() {
-                    unreachable!("a backend detaches only the kind of chunk that is wanted");
-                }
-                self.shared.count_read(&Ok(()), Count::Takes, self.len);
-                return Ok(());
-            }
-            Err(slot) => self.slot.insert(slot),
-        };
-        let whole = 0..self.len;
-        let read = if self.len == 0 {
-            Ok(())
-        } else {
-            dst.append(self.len, |window| {
-                backend.read(slot, std::slice::from_ref(&whole), window)
-            })
-        };
-        self.shared.count_read(&read, Count::Takes, self.len);
-        read?;
-        if let Some(slot) = self.slot.take() {
-            backend.free(slot);
-        }
-        Ok(())
-    }
-
     fn prefetch_range(&self, range: Range<usize>) {
-        if let Ok(slot) = self.slot()
+        if let Ok(entry) = self.own_entry()
             && !range.is_empty()
         {
-            self.shared.counters.add(Count::Prefetches, 1);
-            self.shared.backend.prefetch(slot, range);
+            entry.shared.counters.add(Count::Prefetches, 1);
+            entry.prefetch(range);
         }
     }
 
-    /// The slot, for this process only.
-    fn slot(&self) -> Result<&B::Slot> {
-        match &self.slot {
-            Some(slot) if self.shared.owner.is_current() => Ok(slot),
-            _ => Err(Error::ForeignProcess),
+    /// The entry, for this process only.
+    fn own_entry(&self) -> Result<&Arc<Entry<B>>> {
+        let entry = self.entry();
+        if entry.shared.owner.is_current() {
+            Ok(entry)
+        } else {
+            Err(Error::ForeignProcess)
         }
     }
 
     /// Sum of the lengths of `ranges`, each of which lies within the payload.
     fn check(&self, ranges: &[Range<usize>]) -> Result<usize> {
+        let payload_len = self.len();
         let out_of_bounds = |range: &Range<usize>| Error::OutOfBounds {
             offset: range.start,
             len: range.end.saturating_sub(range.start),
-            payload_len: self.len,
+            payload_len,
         };
         ranges.iter().try_fold(0usize, |sum, range| {
-            if range.start > range.end || range.end > self.len {
+            if range.start > range.end || range.end > payload_len {
                 return Err(out_of_bounds(range));
             }
             sum.checked_add(range.len())
                 .ok_or_else(|| out_of_bounds(range))
         })
     }
+
+    /// Ends a handle whose payload was taken.
+    fn retire(mut self) {
+        if let Some(entry) = self.entry.take() {
+            entry.shared.handles.remove(self.key);
+        }
+    }
 }
 
 impl<B: Backend> Drop for Handle<B> {
     fn drop(&mut self) {
-        if !self.shared.owner.is_current() {
-            // The parent's payload: leak our copy of what is remembered of it.
-            std::mem::forget(self.slot.take());
+        let Some(entry) = self.entry.take() else {
             return;
-        }
-        self.shared.handles.remove(self.key);
-        if let Some(slot) = self.slot.take() {
-            self.shared.counters.add(Count::Drops, 1);
-            self.shared
-                .counters
-                .add(Count::DroppedBytes, self.len * size_of::<u64>());
-            self.shared.backend.free(slot);
+        };
+        let shared = &entry.shared;
+        if shared.owner.is_current() {
+            shared.handles.remove(self.key);
+            shared.counters.add(Count::Drops, 1);
+        } else {
+            // The parent's: its locks may be held by threads that are not here.
+            std::mem::forget(entry);
         }
     }
 }
@@ -226,9 +201,9 @@ impl<B: Backend> Drop for Handle<B> {
 impl<B: Backend> fmt::Debug for Handle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("backend", &self.backend())
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+            .field("len", &self.len())
+            .finish()
     }
 }

@@ -1,17 +1,27 @@
 //! [`Registry`]: who is alive, and the operations on payloads of one backend.
 //!
 //! ```text
-//! mod       Registry: page out, and the questions one may ask
-//! handle    Handle: read, take, prefetch, drop
+//! mod       Registry, and the questions one may ask it
+//! pageout   the way out: into memory under a budget, or straight to the backend
+//! handle    Handle: the caller's side of read, take, prefetch, drop
+//! entry     one live payload: the same operations, and those of the background
+//! take       its way back to the caller
+//! background its way out and back without the caller
+//! state     where its bytes are, and how that may change
 //! shard     the table of live handles
 //! counters  totals that threads add to without meeting
 //! stats     what all of this looks like from outside
 //! ```
 
+mod background;
 mod counters;
+mod entry;
 mod handle;
-mod shard;
+mod pageout;
+pub(crate) mod shard;
+mod state;
 mod stats;
+mod take;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,12 +31,13 @@ use counters::{Count, Counters};
 use shard::Shards;
 
 pub use handle::Handle;
+pub use pageout::Reuse;
 pub use stats::{HandleInfo, Stats};
 
 use crate::backend::Backend;
-use crate::error::{Error, Result, TakeError};
+use crate::error::{Result, TakeError};
 use crate::memory::{Destination, ProcessStamp};
-use crate::payload::{Chunk, Payload};
+use crate::residency::{Engine, Residency};
 
 /// Pages payloads out through one backend and keeps track of their handles.
 ///
@@ -63,6 +74,7 @@ struct Shared<B> {
     counters: Counters,
     next_id: AtomicU64,
     owner: ProcessStamp,
+    residency: Option<Residency>,
 }
 
 impl<B: Backend> Shared<B> {
@@ -71,24 +83,26 @@ impl<B: Backend> Shared<B> {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn count_read(&self, read: &Result<()>, kind: Count, words: usize) {
-        let bytes = match kind {
-            Count::Takes => Count::TakenBytes,
-            _ => Count::ReadBytes,
-        };
-        match read {
-            Ok(()) => {
-                self.counters.add(kind, 1);
-                self.counters.add(bytes, words * size_of::<u64>());
-            }
-            Err(_) => self.counters.add(Count::FailedReads, 1),
-        }
+    /// The residency engine, if there is one.
+    fn engine(&self) -> Option<&Arc<Engine>> {
+        self.residency.as_ref().map(Residency::engine)
     }
 }
 
 impl<B: Backend> Registry<B> {
-    /// A registry over `backend`.
+    /// A registry over `backend` without a budget: every `pageout` stores at
+    /// once, on the calling thread.
     pub fn new(backend: B) -> Self {
+        Self::build(backend, None)
+    }
+
+    /// A registry over `backend` whose payloads stay in memory as far as the
+    /// budget of `residency` allows, and move in the background.
+    pub fn with_residency(backend: B, residency: &Residency) -> Self {
+        Self::build(backend, Some(residency.clone()))
+    }
+
+    fn build(backend: B, residency: Option<Residency>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 backend,
@@ -96,44 +110,21 @@ impl<B: Backend> Registry<B> {
                 counters: Counters::new(),
                 next_id: AtomicU64::new(0),
                 owner: ProcessStamp::current(),
+                residency,
             }),
         }
+    }
+
+    /// The residency layer, if the registry has one.
+    #[must_use]
+    pub fn residency(&self) -> Option<&Residency> {
+        self.shared.residency.as_ref()
     }
 
     /// The backend.
     #[must_use]
     pub fn backend(&self) -> &B {
         &self.shared.backend
-    }
-
-    /// Pages out `chunks` as one payload: their words, joined in order.
-    ///
-    /// On success every chunk is empty. Chunks are `Vec<u64>`s or
-    /// [`ChunkBuf`](crate::ChunkBuf)s.
-    ///
-    /// # Errors
-    ///
-    /// What the backend says; every chunk is then as it was.
-    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
-        let shared = &self.shared;
-        if !shared.owner.is_current() {
-            return Err(Error::ForeignProcess);
-        }
-        let mut payload = Payload::new(chunks);
-        let len = payload.len();
-        match shared.backend.page_out(&mut payload) {
-            Ok(slot) => {
-                shared.counters.add(Count::Pageouts, 1);
-                shared
-                    .counters
-                    .add(Count::PagedOutBytes, len * size_of::<u64>());
-                Ok(Handle::new(shared, slot, len))
-            }
-            Err(error) => {
-                shared.counters.add(Count::FailedPageouts, 1);
-                Err(error)
-            }
-        }
     }
 
     /// [`Handle::read_at`].
@@ -175,6 +166,12 @@ impl<B: Backend> Registry<B> {
         handle.prefetch_at(offset, len);
     }
 
+    /// Hints that all of these payloads will be taken or read soon, in this
+    /// order.
+    pub fn prefetch_many(&self, handles: &[&Handle<B>]) {
+        handles.iter().for_each(|handle| handle.prefetch());
+    }
+
     /// [`Handle::take`].
     ///
     /// # Errors
@@ -203,6 +200,7 @@ impl<B: Backend> Registry<B> {
             live_handles,
             logical_bytes,
             backend: self.shared.backend.usage(),
+            residency: self.residency().map(Residency::stats).unwrap_or_default(),
             pageouts: counted(Count::Pageouts),
             paged_out_bytes: counted(Count::PagedOutBytes),
             failed_pageouts: counted(Count::FailedPageouts),

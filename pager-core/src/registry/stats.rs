@@ -1,6 +1,7 @@
 //! [`Stats`] and [`HandleInfo`]: what a registry says about itself.
 
 use crate::backend::Usage;
+use crate::residency::ResidencyStats;
 
 /// What a registry holds and what it has done so far.
 ///
@@ -15,6 +16,9 @@ pub struct Stats {
     pub logical_bytes: u64,
     /// What the backend holds of them.
     pub backend: Usage,
+    /// What the residency layer holds of them, and of the payloads of other
+    /// registries that share it. All zero without one.
+    pub residency: ResidencyStats,
     /// Successful page-outs, and their bytes.
     pub pageouts: u64,
     /// Bytes of all successful page-outs.

@@ -1,0 +1,201 @@
+//! [`Entry`]: one live payload, wherever its bytes are.
+//!
+//! The handle owns the entry; a background thread may hold it for one operation
+//! more, and whoever lets go last frees what is left. The state lock is held for
+//! reading while bytes are copied or written out, and for writing while they are
+//! fetched, so that whoever wants a payload under way waits for that one transfer
+//! and no other. It is the payload's own: no two payloads share a lock.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Shared;
+use super::state::{Chunks, State};
+use crate::backend::{Backend, ChunkKind};
+use crate::error::{Error, Result};
+use crate::memory::Destination;
+use crate::residency::{Engine, Pageable};
+use crate::sync::{AtomicBool, Ordering, RwLock, read, try_read, write};
+
+/// A payload of at most this size is fetched whole, whatever range was hinted.
+const FETCH_WHOLE_BYTES: usize = 4 << 20;
+
+/// One live payload.
+#[derive(Debug)]
+pub(super) struct Entry<B: Backend> {
+    pub(super) shared: Arc<Shared<B>>,
+    pub(super) id: u64,
+    pub(super) len: usize,
+    /// The kind of chunk it came in, and is fetched into.
+    pub(super) kind: ChunkKind,
+    pub(super) state: RwLock<State<B::Slot>>,
+    /// Read since it came or since it was last passed over. Relaxed: a hint.
+    pub(super) touched: AtomicBool,
+    /// Waits in the queue of fetches. Relaxed: it only keeps hints from piling up.
+    pub(super) fetch_queued: AtomicBool,
+}
+
+impl<B: Backend> Entry<B> {
+    /// A payload that the backend has stored.
+    pub(super) fn stored(
+        shared: &Arc<Shared<B>>,
+        id: u64,
+        len: usize,
+        kind: ChunkKind,
+        slot: B::Slot,
+    ) -> Self {
+        Self::new(shared, id, len, kind, State::Stored(slot))
+    }
+
+    /// A payload that stays in memory, for which the budget has room.
+    pub(super) fn resident(
+        shared: &Arc<Shared<B>>,
+        id: u64,
+        len: usize,
+        kind: ChunkKind,
+        chunks: Chunks,
+    ) -> Self {
+        Self::new(shared, id, len, kind, State::Resident(chunks))
+    }
+
+    fn new(
+        shared: &Arc<Shared<B>>,
+        id: u64,
+        len: usize,
+        kind: ChunkKind,
+        state: State<B::Slot>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            len,
+            kind,
+            state: RwLock::new(state),
+            touched: AtomicBool::new(false),
+            fetch_queued: AtomicBool::new(false),
+        }
+    }
+
+    /// Marks the payload as one that is wanted again soon.
+    pub(super) fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Appends `words` words, those of `ranges`, to `dst`.
+    pub(super) fn read_into<D: Destination>(
+        &self,
+        ranges: &[Range<usize>],
+        words: usize,
+        dst: &mut D,
+    ) -> Result<()> {
+        let state = read(&self.state);
+        if ranges.iter().all(|range| state.covers(range)) {
+            self.touch();
+            self.count_hit(&state);
+            return dst.append(words, |window| {
+                ranges.iter().for_each(|range| state.copy(range, window));
+                Ok(())
+            });
+        }
+        match &*state {
+            State::Stored(slot) | State::Cached { slot, .. } => dst.append(words, |window| {
+                self.shared.backend.read(slot, ranges, window)
+            }),
+            // The handle outlives a copying take only inside `take`.
+            State::Resident(_) | State::Gone => Err(Error::ForeignProcess),
+        }
+    }
+
+    /// Starts bringing `range` back, in the background where there is one.
+    pub(super) fn prefetch(self: &Arc<Self>, range: Range<usize>) {
+        let Some(state) = try_read(&self.state) else {
+            return;
+        };
+        if state.covers(&range) {
+            return;
+        }
+        let (State::Stored(slot) | State::Cached { slot, .. }) = &*state else {
+            return;
+        };
+        let Some(engine) = self.shared.engine().filter(|engine| engine.has_threads()) else {
+            self.shared.backend.prefetch(slot, range);
+            return;
+        };
+        if self.fetch_queued.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let range = if self.len * size_of::<u64>() <= FETCH_WHOLE_BYTES {
+            0..self.len
+        } else {
+            range
+        };
+        drop(state);
+        let this: Arc<dyn Pageable> = Arc::clone(self) as Arc<dyn Pageable>;
+        if !engine.request_fetch(Arc::downgrade(&this), range) {
+            self.forget_fetch();
+        }
+    }
+
+    /// Frees the copy that a payload had in memory, keeping what can be reused.
+    pub(super) fn keep_spares(&self, state: State<B::Slot>) {
+        let Some(engine) = self.shared.engine() else {
+            return;
+        };
+        match state {
+            State::Resident(chunks) => chunks
+                .into_iter()
+                .for_each(|chunk| engine.keep_spare(chunk)),
+            State::Cached { copy, .. } => engine.keep_spare(copy),
+            State::Stored(_) | State::Gone => {}
+        }
+    }
+
+    pub(super) fn count_elided(&self) {
+        self.tally(|engine| {
+            engine.tally.elided_writes.add(1);
+            engine.tally.elided_bytes.add(self.len * size_of::<u64>());
+        });
+    }
+
+    fn count_hit(&self, state: &State<B::Slot>) {
+        if matches!(state, State::Cached { .. }) {
+            self.tally(|engine| engine.tally.prefetch_hits.add(1));
+        }
+    }
+
+    pub(super) fn tally(&self, count: impl FnOnce(&Arc<Engine>)) {
+        if let Some(engine) = self.shared.engine() {
+            count(engine);
+        }
+    }
+}
+
+impl<B: Backend> Drop for Entry<B> {
+    fn drop(&mut self) {
+        let left = write(&self.state).leave();
+        if !self.shared.owner.is_current() {
+            // The parent's payload: leak our copy of what is remembered of it.
+            std::mem::forget(left);
+            return;
+        }
+        let memory_bytes = left.memory_bytes();
+        match left {
+            State::Resident(_) => {
+                self.count_elided();
+                self.keep_spares(left);
+            }
+            State::Stored(slot) => self.shared.backend.free(slot),
+            State::Cached { slot, copy, .. } => {
+                self.shared.backend.free(slot);
+                self.tally(|engine| {
+                    engine.keep_spare(copy);
+                    engine.tally.prefetch_waste.add(1);
+                });
+            }
+            State::Gone => return,
+        }
+        if memory_bytes > 0 {
+            self.tally(|engine| engine.release(memory_bytes));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The way back: the payload becomes the caller's again, moved where that is
+//! possible and copied or read where it is not.
+
+use super::Shared;
+use super::counters::Count;
+use super::entry::Entry;
+use super::state::State;
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::memory::Destination;
+use crate::payload::OwnedChunk;
+use crate::sync::{try_read, try_write, write};
+
+impl<B: Backend> Entry<B> {
+    /// Moves or copies the payload into `dst`, which is empty, and frees it.
+    ///
+    /// On failure the payload is where it was.
+    pub(super) fn take_into<D: Destination>(&self, dst: &mut D) -> Result<()> {
+        let mut state = match try_write(&self.state) {
+            Some(state) => state,
+            None => match try_read(&self.state) {
+                // It is being written. A copy is sooner done than the write, which
+                // then frees what it has stored.
+                Some(state) if matches!(*state, State::Resident(_)) => {
+                    self.copy_all(&state, dst)?;
+                    self.tally(|engine| engine.tally.cancelled_writes.add(1));
+                    return Ok(());
+                }
+                _ => write(&self.state),
+            },
+        };
+        let memory_bytes = state.memory_bytes();
+        match &*state {
+            State::Resident(_) => self.take_resident(&mut state, dst)?,
+            State::Stored(_) => self.take_stored(&mut state, dst)?,
+            State::Cached { range, .. } if *range == (0..self.len) => {
+                self.take_cached(&mut state, dst)?;
+            }
+            State::Cached { .. } => {
+                self.tally(|engine| engine.tally.prefetch_waste.add(1));
+                self.take_stored(&mut state, dst)?;
+            }
+            State::Gone => return Err(Error::ForeignProcess),
+        }
+        drop(state);
+        if memory_bytes > 0 {
+            self.tally(|engine| engine.release(memory_bytes));
+        }
+        Ok(())
+    }
+
+    fn take_resident<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
+        if let State::Resident(chunks) = state
+            && let [chunk] = &mut chunks[..]
+            && self.hand_over(chunk, dst)
+        {
+            state.leave();
+        } else {
+            self.copy_all(state, dst)?;
+            self.keep_spares(state.leave());
+        }
+        self.count_elided();
+        Ok(())
+    }
+
+    fn take_cached<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
+        let moved = match state {
+            State::Cached { copy, .. } => self.hand_over(copy, dst),
+            _ => false,
+        };
+        if !moved {
+            self.copy_all(state, dst)?;
+        }
+        if let State::Cached { slot, copy, .. } = state.leave() {
+            self.shared.backend.free(slot);
+            self.tally(|engine| {
+                engine.keep_spare(copy);
+                engine.tally.prefetch_hits.add(1);
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes from the backend, whatever part of it is cached.
+    fn take_stored<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
+        let backend = &self.shared.backend;
+        let (slot, cached) = match state.leave() {
+            State::Stored(slot) => (slot, None),
+            State::Cached { slot, copy, range } => (slot, Some((copy, range))),
+            State::Resident(_) | State::Gone => return Err(Error::ForeignProcess),
+        };
+        let slot = match backend.detach(slot, D::KIND) {
+            Ok(mut chunk) => {
+                let adopted = self.hand_over(&mut chunk, dst);
+                debug_assert!(
+                    adopted,
+                    "a backend detaches the kind of chunk that is wanted"
+                );
+                return Ok(());
+            }
+            Err(slot) => slot,
+        };
+        let read = if self.len == 0 {
+            Ok(())
+        } else {
+            let whole = 0..self.len;
+            dst.append(self.len, |window| {
+                backend.read(&slot, std::slice::from_ref(&whole), window)
+            })
+        };
+        if read.is_ok() {
+            backend.free(slot);
+        } else {
+            *state = match cached {
+                Some((copy, range)) => State::Cached { slot, copy, range },
+                None => State::Stored(slot),
+            };
+        }
+        read
+    }
+
+    fn copy_all<D: Destination>(&self, state: &State<B::Slot>, dst: &mut D) -> Result<()> {
+        dst.append(self.len, |window| {
+            state.copy(&(0..self.len), window);
+            Ok(())
+        })
+    }
+
+    /// Makes `dst` become `chunk` and keeps its old buffer for reuse; `false` if
+    /// the two are of different kinds, and nothing has changed.
+    fn hand_over<D: Destination>(&self, chunk: &mut OwnedChunk, dst: &mut D) -> bool {
+        match dst.adopt(std::mem::replace(chunk, OwnedChunk::Vec(Vec::new()))) {
+            Ok(old) => {
+                self.tally(|engine| engine.keep_spare(old));
+                true
+            }
+            Err(refused) => {
+                *chunk = refused;
+                false
+            }
+        }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Counts a read or a take that has ended.
+    pub(super) fn count_read(&self, outcome: &Result<()>, kind: Count, words: usize) {
+        let bytes = match kind {
+            Count::Takes => Count::TakenBytes,
+            _ => Count::ReadBytes,
+        };
+        match outcome {
+            Ok(()) => {
+                self.counters.add(kind, 1);
+                self.counters.add(bytes, words * size_of::<u64>());
+            }
+            Err(_) => self.counters.add(Count::FailedReads, 1),
+        }
+    }
+}

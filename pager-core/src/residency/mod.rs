@@ -1,0 +1,226 @@
+//! [`Residency`]: when bytes move.
+//!
+//! With a residency layer, `pageout` is a promise and not an I/O. The payload
+//! stays where it is, owned by its entry, until the budget wants its memory; then
+//! a background thread writes the coldest. Payloads taken or dropped before that
+//! are never written. `prefetch` brings a payload back in the background, so that
+//! a `take` finds it there.
+//!
+//! ```text
+//! engine    one step in the background: fetch, or evict
+//! ledger    bytes resident, budget, watermarks, waiting for room
+//! victims   resident payloads, oldest first
+//! fetches   read-ahead asked for and not begun
+//! pool      the I/O threads
+//! spares    warm empty Vecs that change hands
+//! pageable  a payload as the engine sees it
+//! limit     how much memory this process may use
+//! tally     what is counted
+//! ```
+
+mod engine;
+mod fetches;
+mod ledger;
+mod limit;
+mod pageable;
+mod pool;
+mod spares;
+mod tally;
+mod victims;
+
+use std::sync::Arc;
+
+use ledger::{Ledger, Watermarks};
+use pool::Pool;
+use spares::Spares;
+
+pub(crate) use engine::Engine;
+pub use limit::default_budget_bytes;
+pub(crate) use pageable::{Eviction, Pageable, Patience};
+pub use tally::ResidencyStats;
+
+use crate::Result;
+
+/// Warm buffers kept for reuse, on top of the budget.
+const SPARE_BYTES: usize = 16 << 20;
+
+/// A memory budget for payloads, and the threads that keep it.
+///
+/// A clone is the same budget. Give it to one registry or to several
+/// ([`Registry::with_residency`](crate::Registry::with_residency)): their payloads
+/// are bounded together, and the coldest of all goes first. Dropping the last
+/// clone and registry ends the threads.
+///
+/// ```
+/// use pager_core::testkit::MemoryBackend;
+/// use pager_core::{Registry, Residency};
+///
+/// let residency = Residency::builder().budget_bytes(64 << 20).build();
+/// let registry = Registry::with_residency(MemoryBackend::new(), &residency);
+/// let handle = registry.pageout(&mut [vec![7; 1000]])?;
+/// assert_eq!(residency.stats().resident_bytes, 8000);
+///
+/// let mut words = Vec::new();
+/// registry.take(handle, &mut words)?;
+/// assert_eq!(residency.stats().elided_writes, 1);
+/// # Ok::<(), pager_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Residency {
+    owner: Arc<Owner>,
+}
+
+/// Ends the threads when the last clone is gone; the threads themselves hold the
+/// engine alone.
+#[derive(Debug)]
+struct Owner {
+    engine: Arc<Engine>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.engine.pool().stop();
+    }
+}
+
+/// How a [`Residency`] is to work.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ResidencyBuilder {
+    budget_bytes: Option<usize>,
+    low_percent: u8,
+    high_percent: u8,
+    io_threads: usize,
+}
+
+impl Default for ResidencyBuilder {
+    fn default() -> Self {
+        Self {
+            budget_bytes: None,
+            low_percent: 50,
+            high_percent: 75,
+            io_threads: 2,
+        }
+    }
+}
+
+impl ResidencyBuilder {
+    /// Bytes that payloads may occupy. Default: [`default_budget_bytes`].
+    pub fn budget_bytes(mut self, budget_bytes: usize) -> Self {
+        self.budget_bytes = Some(budget_bytes);
+        self
+    }
+
+    /// Shares of the budget, in percent: above `low` the background pages out,
+    /// above `high` the caller of `pageout` helps or waits. What lies above
+    /// `high` is kept for read-ahead. Values above 100 count as 100, and `low`
+    /// above `high` as `high`. Default: 50 and 75.
+    pub fn watermarks(mut self, low_percent: u8, high_percent: u8) -> Self {
+        self.high_percent = high_percent.min(100);
+        self.low_percent = low_percent.min(self.high_percent);
+        self
+    }
+
+    /// Number of background threads, started at first use. With zero, callers do
+    /// all the work above the high watermark and nothing is fetched ahead.
+    /// Default: 2.
+    pub fn io_threads(mut self, io_threads: usize) -> Self {
+        self.io_threads = io_threads;
+        self
+    }
+
+    /// The residency layer.
+    #[must_use]
+    pub fn build(self) -> Residency {
+        let budget_bytes = self.budget_bytes.unwrap_or_else(default_budget_bytes);
+        let watermarks = Watermarks {
+            low: parts_of_256(self.low_percent),
+            high: parts_of_256(self.high_percent),
+        };
+        let engine = Engine::new(
+            Ledger::new(budget_bytes, watermarks),
+            Spares::new(SPARE_BYTES),
+            Pool::new(self.io_threads),
+        );
+        Residency {
+            owner: Arc::new(Owner {
+                engine: Arc::new(engine),
+            }),
+        }
+    }
+}
+
+fn parts_of_256(percent: u8) -> u8 {
+    u8::try_from(u32::from(percent) * 255 / 100).unwrap_or(u8::MAX)
+}
+
+impl Residency {
+    /// How a residency layer is to work, with the defaults to begin with.
+    pub fn builder() -> ResidencyBuilder {
+        ResidencyBuilder::default()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.owner.engine
+    }
+
+    /// Bytes that payloads may occupy.
+    #[must_use]
+    pub fn budget_bytes(&self) -> usize {
+        self.engine().ledger.budget_bytes()
+    }
+
+    /// Changes the budget. A smaller one is in force when this returns: what was
+    /// resident beyond it has been paged out.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that failed; the new budget stands, and the background
+    /// goes on trying.
+    pub fn set_budget_bytes(&self, budget_bytes: usize) -> Result<()> {
+        let engine = self.engine();
+        engine.ledger.set_budget_bytes(budget_bytes);
+        engine.evict_down_to(budget_bytes)
+    }
+
+    /// Stores everything that is resident: when this returns, every payload paged
+    /// out before the call has left memory.
+    ///
+    /// # Errors
+    ///
+    /// That of the first write that fails; its payload stays resident and
+    /// readable.
+    pub fn flush(&self) -> Result<()> {
+        self.engine().flush()
+    }
+
+    /// Stores everything and ends the threads. Later page-outs say
+    /// [`Error::ShutDown`](crate::Error::ShutDown); handles stay readable and can be taken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`flush`](Self::flush); the threads have ended all the same.
+    pub fn shutdown(&self) -> Result<()> {
+        self.engine().pool().stop();
+        self.flush()
+    }
+
+    /// Whether the last background write failed and none has succeeded since.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.engine().is_failing()
+    }
+
+    /// What is resident and what has been done, without stopping anybody.
+    #[must_use]
+    pub fn stats(&self) -> ResidencyStats {
+        let engine = self.engine();
+        ResidencyStats {
+            budget_bytes: engine.ledger.budget_bytes() as u64,
+            resident_bytes: engine.ledger.used_bytes() as u64,
+            peak_resident_bytes: engine.ledger.peak_bytes() as u64,
+            spare_bytes: engine.spares.held_bytes() as u64,
+            ..engine.tally.snapshot()
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! [`ResidencyStats`] and the counters behind it.
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+
+/// What the residency layer holds and has done. Readable at any time without
+/// stopping anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ResidencyStats {
+    /// Bytes that payloads may occupy in memory.
+    pub budget_bytes: u64,
+    /// Bytes that payloads occupy in memory, those under way included.
+    pub resident_bytes: u64,
+    /// The most that `resident_bytes` has been.
+    pub peak_resident_bytes: u64,
+    /// Bytes being written at this moment.
+    pub writing_bytes: u64,
+    /// Bytes being fetched at this moment.
+    pub fetching_bytes: u64,
+    /// Warm buffers kept for reuse, on top of the budget.
+    pub spare_bytes: u64,
+    /// Payloads written, and their bytes.
+    pub writes: u64,
+    /// Bytes of all payloads written.
+    pub written_bytes: u64,
+    /// Payloads taken or dropped before a write began.
+    pub elided_writes: u64,
+    /// Bytes that were never written because of that.
+    pub elided_bytes: u64,
+    /// Writes that were under way when their payload was taken or dropped.
+    pub cancelled_writes: u64,
+    /// Copies of stored payloads dropped from memory without a write.
+    pub clean_evictions: u64,
+    /// Fetches done in the background.
+    pub fetches: u64,
+    /// Takes and reads that found what a fetch had brought.
+    pub prefetch_hits: u64,
+    /// Fetched copies that went unused.
+    pub prefetch_waste: u64,
+    /// Hints not followed: the queue was full or there was no room.
+    pub prefetch_refusals: u64,
+    /// Page-outs that had to help or wait.
+    pub stalls: u64,
+    /// Time they spent so.
+    pub stall_total: Duration,
+    /// The longest of them.
+    pub stall_longest: Duration,
+    /// Writes and fetches that failed in the background.
+    pub background_errors: u64,
+    /// The last of them, as text.
+    pub last_background_error: Option<String>,
+}
+
+/// The counters. Relaxed throughout: statistics that order nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) writing_bytes: Gauge,
+    pub(crate) fetching_bytes: Gauge,
+    pub(crate) writes: Gauge,
+    pub(crate) written_bytes: Gauge,
+    pub(crate) elided_writes: Gauge,
+    pub(crate) elided_bytes: Gauge,
+    pub(crate) cancelled_writes: Gauge,
+    pub(crate) clean_evictions: Gauge,
+    pub(crate) fetches: Gauge,
+    pub(crate) prefetch_hits: Gauge,
+    pub(crate) prefetch_waste: Gauge,
+    pub(crate) prefetch_refusals: Gauge,
+    stalls: Gauge,
+    stall_total_nanos: Gauge,
+    stall_longest_nanos: Gauge,
+    background_errors: Gauge,
+    last_error: Mutex<Option<String>>,
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(crate) fn add(&self, amount: usize) {
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, amount: usize) {
+        self.0.fetch_sub(amount as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tally {
+    pub(crate) fn stalled(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.stalls.add(1);
+        self.stall_total_nanos.0.fetch_add(nanos, Ordering::Relaxed);
+        self.stall_longest_nanos
+            .0
+            .fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self, error: &Error) {
+        self.background_errors.add(1);
+        let source = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        *lock(&self.last_error) = Some(format!("{error}{}", source.unwrap_or_default()));
+    }
+
+    /// Everything that is counted here; the rest is the caller's to fill in.
+    pub(super) fn snapshot(&self) -> ResidencyStats {
+        ResidencyStats {
+            writing_bytes: self.writing_bytes.get(),
+            fetching_bytes: self.fetching_bytes.get(),
+            writes: self.writes.get(),
+            written_bytes: self.written_bytes.get(),
+            elided_writes: self.elided_writes.get(),
+            elided_bytes: self.elided_bytes.get(),
+            cancelled_writes: self.cancelled_writes.get(),
+            clean_evictions: self.clean_evictions.get(),
+            fetches: self.fetches.get(),
+            prefetch_hits: self.prefetch_hits.get(),
+            prefetch_waste: self.prefetch_waste.get(),
+            prefetch_refusals: self.prefetch_refusals.get(),
+            stalls: self.stalls.get(),
+            stall_total: Duration::from_nanos(self.stall_total_nanos.get()),
+            stall_longest: Duration::from_nanos(self.stall_longest_nanos.get()),
+            background_errors: self.background_errors.get(),
+            last_background_error: lock(&self.last_error).clone(),
+            ..ResidencyStats::default()
+        }
+    }
+}
