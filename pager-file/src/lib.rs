@@ -8,9 +8,7 @@ mod segment;
 mod stats;
 
 pub use config::{FileConfig, FileMode, IoChoice, UnknownName};
-#[cfg(unix)]
-pub use scratch::Reaped;
-pub use stats::{FileStats, IoMode};
+pub use stats::{FileStats, IoMode, Reaped};
 
 /// Name of the backend in errors and listings.
 pub(crate) const BACKEND: &str = "file";

@@ -1,11 +1,10 @@
-//! [`FileStats`]: what a file backend says about itself beyond
+//! [`FileStats`] and [`Reaped`]: what a file backend says about itself beyond
 //! [`Usage`](pager_core::Usage).
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::FileMode;
-use crate::scratch::Reaped;
 
 /// How a file backend works, and what it has met so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,4 +46,21 @@ impl fmt::Display for IoMode {
             Self::Buffered => "buffered",
         })
     }
+}
+
+/// What a sweep of a scratch root found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Reaped {
+    /// Directories of dead processes that were removed.
+    pub directories: u64,
+    /// Files in them.
+    pub files: u64,
+    /// Bytes that the file system got back.
+    pub freed_bytes: u64,
+    /// Directories of living processes, left alone; this process's own counts.
+    pub live_directories: u64,
+    /// Directories of dead processes that could not be removed. They stay for
+    /// the next sweep.
+    pub failed_directories: u64,
 }

@@ -1,32 +1,107 @@
-//! The scratch directory: made for this process, locked for life, removed at
-//! the end, and swept of what dead processes left.
+//! The scratch directory: made for one backend, locked for life, removed at the
+//! end; and the sweep that removes what dead processes left.
+//!
+//! ```text
+//! root    the directory that the user names: opened once, examined, held open
+//! own     a private directory in it, locked before it has its name
+//! reap    the sweep: whose lock can be taken is dead
+//! names   what our directories are called
+//! ```
+//!
+//! All access is relative to a descriptor of the root or of the private
+//! directory, never through a symbolic link, and every descriptor is closed on
+//! `exec`. Directories are 0700 and files 0600 whatever the umask.
+//!
+//! # Why a sweep removes the dead and only the dead
+//!
+//! Each private directory is locked with `flock` on the directory itself. The
+//! lock belongs to the open file description, so it ends when the last
+//! descriptor of it is closed, however the process ends. A process id decides
+//! nothing: it stands in the name for people.
+//!
+//! 1. *A directory whose name has no leading dot was locked before it had that
+//!    name.* [`own`] makes it under a hidden name, locks it, and renames it.
+//! 2. *Its lock stays taken while its owner lives*, because the owner keeps the
+//!    descriptor until it has removed the directory. Renaming, replacing the
+//!    process id, or forking does not touch the lock. Nothing ever unlocks it
+//!    explicitly: that would unlock the parent's from a forked child.
+//! 3. *A sweep removes only what it has locked.* By 1 and 2, a directory with a
+//!    visible name that it can lock has no living owner.
+//! 4. *A hidden name may be seen unlocked*: its maker died before locking, or is
+//!    about to lock. A sweep treats it like any other. If it takes the lock
+//!    first, the maker cannot lock, or locks a directory that has no name any
+//!    more; its rename then fails, and it begins again with another name. If the
+//!    maker locks first, the sweep leaves it alone.
+//! 5. *Two sweeps at once* are one that locks and one that sees a living owner.
+//!    A sweep that locks what another has just removed finds it empty, and the
+//!    name gone or another directory's, and removes nothing: it compares device
+//!    and inode before it removes a name.
+//! 6. *A crash at any point* leaves a directory without an owner, hidden or
+//!    visible, and the next sweep can lock it: 3 and 4. A sweep that dies half
+//!    way leaves a smaller directory of the same kind.
+//! 7. *Strangers* in a shared root with the sticky bit cannot rename or remove
+//!    what is ours. What they make under our kind of name is not owned by us, and
+//!    a sweep passes it by; a name that they guess makes us choose another.
+//!
+//! # Forked children
+//!
+//! A child shares the lock with its parent. It removes nothing, whatever it
+//! drops. While it lives (and has not called `exec`), the directory of a dead
+//! parent still counts as alive, and is swept only after the child's end.
+
+mod names;
+mod own;
+mod reap;
+mod root;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use pager_core::{ProcessStamp, Result};
+use pager_core::{Error, ProcessStamp, Result, ScratchProblem};
+use rustix::fs::{OFlags, Stat};
+use rustix::io::Errno;
 
-use crate::FileConfig;
+use crate::{FileConfig, Reaped};
+use root::Root;
 
-mod reap;
+/// How every directory of ours is opened.
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
-pub use reap::Reaped;
-
-/// The private directory of one backend.
+/// The private directory of one backend. Dropping it removes it with all that
+/// is in it; in a forked child, dropping it does nothing.
 #[derive(Debug)]
 pub(crate) struct ScratchDir {
+    root: Root,
+    name: String,
     path: PathBuf,
+    /// Holds the lock. Closed after the directory is removed.
     fd: OwnedFd,
     stamp: ProcessStamp,
+    reaped: Reaped,
 }
 
 impl ScratchDir {
-    /// Opens the root that `config` names, sweeps it, and makes a directory.
+    /// Opens the root that `config` names, sweeps it, and makes a private
+    /// directory in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ScratchUnavailable`] with what is wrong, [`Error::OutOfSpace`],
+    /// or [`Error::Io`]. Nothing is left behind; a later call may succeed.
     pub(crate) fn open(config: &FileConfig) -> Result<Self> {
-        let _ = config;
-        Err(pager_core::Error::Unsupported {
-            backend: crate::BACKEND,
-            what: "scratch directory",
+        let root = Root::open(&config.root, config.allow_memory_fs)?;
+        let reaped = reap::sweep(&root)?;
+        let (name, fd) = own::create(&root)?;
+        Ok(Self {
+            path: root.path().join(&name),
+            root,
+            name,
+            fd,
+            stamp: ProcessStamp::current(),
+            reaped,
         })
     }
 
@@ -41,8 +116,81 @@ impl ScratchDir {
         &self.path
     }
 
+    /// The root that it lies in.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// What the sweep at the beginning found.
+    pub(crate) fn reaped(&self) -> Reaped {
+        self.reaped
+    }
+
+    /// Sweeps the root again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`] in a forked child; [`Error::Io`] if the root
+    /// cannot be listed.
+    pub(crate) fn reap(&self) -> Result<Reaped> {
+        if !self.is_own() {
+            return Err(Error::ForeignProcess);
+        }
+        reap::sweep(&self.root)
+    }
+
     /// Whether the calling process is the one that made it.
     pub(crate) fn is_own(&self) -> bool {
         self.stamp.is_current()
     }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        if !self.is_own() {
+            return;
+        }
+        // What cannot be removed now is unlocked in a moment, and goes with the
+        // next sweep.
+        reap::remove(&self.root, &self.name, self.fd.as_fd());
+    }
+}
+
+/// Whether two descriptions are of the same file.
+fn is_same_file(a: &Stat, b: &Stat) -> bool {
+    a.st_dev == b.st_dev && a.st_ino == b.st_ino
+}
+
+/// Whether the calling user owns the file.
+fn is_mine(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+fn unavailable(path: &Path, problem: ScratchProblem, source: Option<Errno>) -> Error {
+    Error::ScratchUnavailable {
+        path: path.to_owned(),
+        problem,
+        source: source.map(Into::into),
+    }
+}
+
+/// The error of a call that would have made something in `path`.
+fn refused(path: &Path, operation: &'static str, source: Errno) -> Error {
+    let problem = match source {
+        Errno::NOENT => ScratchProblem::Missing,
+        Errno::NOTDIR => ScratchProblem::NotADirectory,
+        Errno::LOOP => ScratchProblem::SymbolicLink,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => ScratchProblem::NotWritable,
+        Errno::NOSPC | Errno::DQUOT => {
+            return Error::from_io(
+                crate::BACKEND,
+                operation,
+                Some(path.to_owned()),
+                pager_core::PAGE_BYTES as u64,
+                source.into(),
+            );
+        }
+        _ => ScratchProblem::Refused,
+    };
+    unavailable(path, problem, Some(source))
 }

@@ -1,0 +1,114 @@
+//! Making the private directory: locked before it has its name.
+
+use std::os::fd::OwnedFd;
+
+use pager_core::{Error, Result};
+use rustix::fs::{AtFlags, FlockOperation, Mode};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::root::Root;
+use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, refused};
+
+/// How often a sweep may take a directory away before it is locked, or a name
+/// be in use, until something else must be wrong.
+const ATTEMPTS: usize = 100;
+
+/// Makes a private directory in `root`, and returns its name and the descriptor
+/// that holds its lock.
+///
+/// # Errors
+///
+/// `ScratchUnavailable` or `OutOfSpace`. Nothing is left behind.
+pub(super) fn create(root: &Root) -> Result<(String, OwnedFd)> {
+    for _ in 0..ATTEMPTS {
+        let name = names::fresh();
+        if let Some(fd) = try_create(root, &name)? {
+            return Ok((name, fd));
+        }
+    }
+    Err(refused(root.path(), "create directory", Errno::AGAIN))
+}
+
+/// `None` if another name should be tried.
+fn try_create(root: &Root, name: &str) -> Result<Option<OwnedFd>> {
+    let hidden = names::hidden(name);
+    match retry_on_intr(|| rustix::fs::mkdirat(root.fd(), &hidden, Mode::RWXU)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(None),
+        Err(errno) => return Err(failed(root, errno)),
+    }
+    let made = lock_and_name(root, &hidden, name);
+    if !matches!(made, Ok(Some(_))) {
+        // Gone already if a sweep or the rename has taken it; empty if not.
+        let _ = rustix::fs::unlinkat(root.fd(), &hidden, AtFlags::REMOVEDIR);
+    }
+    made
+}
+
+fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd>> {
+    let fd = match open_private(root, hidden) {
+        Ok(fd) => fd,
+        Err(errno) if is_taken_away(errno) => return Ok(None),
+        Err(errno) => return Err(failed(root, errno)),
+    };
+    match retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => {}
+        // A sweep holds it, and is about to remove it.
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(errno) => return Err(failed(root, errno)),
+    }
+    match retry_on_intr(|| rustix::fs::renameat(root.fd(), hidden, root.fd(), name)) {
+        Ok(()) => {}
+        Err(errno) if is_taken_away(errno) || matches!(errno, Errno::EXIST | Errno::NOTEMPTY) => {
+            return Ok(None);
+        }
+        Err(errno) => return Err(failed(root, errno)),
+    }
+    // The name must lead to what is locked.
+    let named = rustix::fs::statat(root.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
+    let locked = rustix::fs::fstat(&fd);
+    match (named, locked) {
+        (Ok(named), Ok(locked)) if is_same_file(&named, &locked) => Ok(Some(fd)),
+        _ => Ok(None),
+    }
+}
+
+/// Opens the new directory and makes its mode 0700, whatever the umask has left
+/// of it.
+fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<OwnedFd> {
+    let open =
+        || retry_on_intr(|| rustix::fs::openat(root.fd(), hidden, OPEN_DIRECTORY, Mode::empty()));
+    let fd = match open() {
+        Err(Errno::ACCESS) => {
+            // The umask has taken the owner's own rights. The C library changes
+            // a mode without following a link; the system call alone cannot.
+            nix::sys::stat::fchmodat(
+                root.fd(),
+                hidden,
+                nix::sys::stat::Mode::S_IRWXU,
+                nix::sys::stat::FchmodatFlags::NoFollowSymlink,
+            )
+            .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+            open()?
+        }
+        opened => opened?,
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    if !is_mine(&stat) {
+        // Not the directory that was made: it was swept, and the name taken.
+        return Err(Errno::NOENT);
+    }
+    if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
+        rustix::fs::fchmod(&fd, Mode::RWXU)?;
+    }
+    Ok(fd)
+}
+
+/// Whether an error means that the name is not our directory's any more.
+fn is_taken_away(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+}
+
+fn failed(root: &Root, errno: Errno) -> Error {
+    refused(root.path(), "create directory", errno)
+}
