@@ -1,1 +1,70 @@
-//! Placeholder.
+//! [`SwapBackend`]: payloads in anonymous memory, moved to swap and back by
+//! `madvise`.
+//!
+//! *When.* There is swap, best a block device of its own on flash, and payloads
+//! are read in part or come back soon: what the kernel has not written yet comes
+//! back without I/O. *When not.* There is no swap (most containers): nothing
+//! leaves memory then. [`SwapBackend::diagnose`] tells; use `pager-file` instead.
+//!
+//! *How.* In the default mode each payload lies in one slot of huge-page-aligned
+//! memory that pager owns, and goes out with `MADV_PAGEOUT` as one thing. What
+//! stayed is seen in the page table, tried again and counted, so
+//! [`SwapBackend::stats`] reports what is, not what was advised.
+//! [`SwapMode::Seed`] is the published strategy: hints on the callers' own
+//! chunks.
+//!
+//! ```
+//! use pager_core::Registry;
+//! use pager_swap::SwapBackend;
+//!
+//! let registry = Registry::new(SwapBackend::new());
+//! let mut column: Vec<u64> = (0..1000).collect();
+//! let handle = registry.pageout(std::slice::from_mut(&mut column))?;
+//!
+//! let mut part = Vec::new();
+//! handle.read_at(500, 2, &mut part)?;
+//! assert_eq!(part, [500, 501]);
+//! for finding in SwapBackend::diagnose() {
+//!     println!("{finding}");
+//! }
+//! # Ok::<(), pager_core::Error>(())
+//! ```
+//!
+//! Wants Linux 5.14 for everything, 5.4 to page out at all. Elsewhere it builds
+//! and keeps payloads in memory.
+//!
+//! ```text
+//! builder     modes and settings
+//! backend     the Backend trait over the two modes
+//! arena_mode  payloads in slots of pager's own memory
+//! seed_mode   payloads as the callers' chunks
+//! read_back   bounds what reads bring back into memory
+//! patience    how hard to try when nothing leaves
+//! watch       what is live, and where it is
+//! live        addresses of live payloads
+//! pagemap     the page table of this process
+//! stats       what all of this looks like from outside
+//! diagnose    why swap may not work here
+//! advise      madvise (the only unsafe)
+//! ```
+
+mod advise;
+mod arena_mode;
+mod backend;
+mod builder;
+mod diagnose;
+mod live;
+mod pagemap;
+mod patience;
+mod read_back;
+mod seed_mode;
+mod stats;
+mod watch;
+
+pub use backend::{SwapBackend, SwapSlot};
+pub use builder::{SeedAdvice, SwapBuilder, SwapMode};
+pub use diagnose::{Effect, Finding};
+pub use stats::SwapStats;
+
+/// The backend's name in errors and listings.
+const NAME: &str = "swap";

@@ -1,0 +1,362 @@
+//! Arena mode: each payload in one slot of huge-page-aligned memory that pager
+//! owns, paged out whole, and mapped back in one call.
+//!
+//! The general allocator's memory is never paged out: a chunk of it is copied
+//! once, into a slot whose swap space goes back without I/O when it is freed.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use pager_core::{
+    Arena, ChunkBuf, ChunkKind, Error, OwnedChunk, Payload, Result, SizeClass, Window,
+};
+
+use crate::NAME;
+use crate::advise::{Hint, Rounding, advise, page_bytes};
+use crate::live::{Key, Spans};
+use crate::pagemap::{Residency, Span};
+use crate::patience::{Patience, Plan};
+use crate::read_back::{ReadBack, Readable};
+use crate::watch::Watch;
+
+/// A payload in its slot.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    words: ChunkBuf,
+    key: Key,
+    /// Bytes that were seen to leave memory when the payload was paged out.
+    left_bytes: usize,
+    /// Bytes that were seen to stay.
+    stayed_bytes: usize,
+    read_back_bytes: AtomicUsize,
+    /// Whether all of it has been prefetched. Relaxed: saves a hint, no more.
+    prefetched: AtomicBool,
+}
+
+impl Parked {
+    pub(crate) fn len_bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
+    pub(crate) fn left_bytes(&self) -> usize {
+        self.left_bytes
+    }
+}
+
+impl Readable for Parked {
+    fn read_back_bytes(&self) -> &AtomicUsize {
+        &self.read_back_bytes
+    }
+
+    fn len_bytes(&self) -> usize {
+        Parked::len_bytes(self)
+    }
+}
+
+/// The default mode.
+#[derive(Debug)]
+pub(crate) struct ArenaMode {
+    arena: Arena,
+    retry_count: u32,
+    patience: Patience,
+    read_back: ReadBack<Parked>,
+    /// The kernel does not know `MADV_POPULATE_READ`. Relaxed: found out anew by
+    /// whoever does not see it yet.
+    cannot_populate: AtomicBool,
+}
+
+impl ArenaMode {
+    pub(crate) fn new(arena: Arena, retry_count: u32, read_back_bytes: usize) -> Self {
+        Self {
+            arena,
+            retry_count,
+            patience: Patience::default(),
+            read_back: ReadBack::new(read_back_bytes),
+            cannot_populate: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn read_back_bytes(&self) -> usize {
+        self.read_back.held_bytes()
+    }
+
+    pub(crate) fn populates(&self) -> bool {
+        !self.cannot_populate.load(Ordering::Relaxed)
+    }
+
+    /// Whether page-outs have long been for nothing.
+    pub(crate) fn is_futile(&self) -> bool {
+        self.patience.is_exhausted()
+    }
+
+    /// Moves a payload that is not empty into a slot, and the slot out of
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the chunks are as they were.
+    pub(crate) fn park(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<Arc<Parked>> {
+        let mut words = match adopt(payload) {
+            Some(adopted) => self.fit(watch, adopted),
+            None => self.copy(watch, payload)?,
+        };
+        let len_bytes = size_of_val(&*words);
+        let outcome = self.push_out(watch, &words);
+        if outcome.left {
+            words.mark_paged_out();
+        }
+        watch.counters.unreclaimable_bytes.add(outcome.stayed_bytes);
+        watch.counters.stayed_bytes.add(outcome.stayed_bytes);
+        Ok(Arc::new(Parked {
+            key: watch.admit(Spans::One(Span::of(&words)), len_bytes),
+            words,
+            left_bytes: outcome.left_bytes,
+            stayed_bytes: outcome.stayed_bytes,
+            read_back_bytes: AtomicUsize::new(0),
+            prefetched: AtomicBool::new(false),
+        }))
+    }
+
+    /// Maps the covering pages of `ranges`, and copies them into the window.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says if it cannot read them from swap.
+    pub(crate) fn read(
+        &self,
+        watch: &Watch,
+        parked: &Arc<Parked>,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        // All reads are begun before the first is waited for.
+        if !parked.prefetched.load(Ordering::Relaxed) {
+            for range in ranges {
+                will_need(&parked.words[range.clone()]);
+            }
+        }
+        let mut read_bytes = 0;
+        for range in ranges {
+            let words = &parked.words[range.clone()];
+            self.populate(words)?;
+            window.copy_from(words);
+            read_bytes += Span::of(words).pages(Rounding::Outward).len() * page_bytes();
+        }
+        self.read_back.note(parked, read_bytes);
+        let is_whole = window.len() >= parked.words.len();
+        self.page_out_again(watch, parked, is_whole);
+        Ok(())
+    }
+
+    /// Begins to read `range` from swap.
+    pub(crate) fn prefetch(&self, parked: &Parked, range: Range<usize>) {
+        if range.len() == parked.words.len() {
+            parked.prefetched.store(true, Ordering::Relaxed);
+        }
+        // Not even one page is worth a refusal: a hint that fails is forgotten.
+        let _ = advise(&parked.words[range], Hint::WillNeed, Rounding::Outward);
+    }
+
+    /// The slot itself, back in memory, for a destination that can adopt it.
+    pub(crate) fn detach(
+        &self,
+        watch: &Watch,
+        parked: Arc<Parked>,
+        wants: ChunkKind,
+    ) -> Result<OwnedChunk, Arc<Parked>> {
+        if wants != ChunkKind::Buf {
+            return Err(parked);
+        }
+        if !parked.prefetched.load(Ordering::Relaxed) {
+            will_need(&parked.words);
+        }
+        // A device that fails says so when the payload is read instead.
+        if self.populate(&parked.words).is_err() {
+            return Err(parked);
+        }
+        // It fails if another thread is paging this payload out right now.
+        let parked = Arc::try_unwrap(parked)?;
+        self.forget(watch, &parked);
+        Ok(OwnedChunk::Buf(parked.words))
+    }
+
+    pub(crate) fn free(&self, watch: &Watch, parked: &Parked) {
+        self.forget(watch, parked);
+    }
+
+    fn forget(&self, watch: &Watch, parked: &Parked) {
+        self.read_back.settle(parked);
+        watch.counters.unreclaimable_bytes.sub(parked.stayed_bytes);
+        watch.release(parked.key, parked.len_bytes());
+    }
+
+    /// One copy into a slot of the right size; the chunks are cleared after it.
+    fn copy(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<ChunkBuf> {
+        let mut words = ChunkBuf::with_capacity_in(&self.arena, payload.len())?;
+        for chunk in payload.chunks() {
+            words.extend_from_slice(chunk)?;
+        }
+        watch.counters.copied_bytes.add(payload.len_bytes());
+        payload.clear();
+        Ok(words)
+    }
+
+    /// The adopted buffer, or a copy of it if its slot is larger than it needs:
+    /// memory behind the last word would stay.
+    fn fit(&self, watch: &Watch, adopted: ChunkBuf) -> ChunkBuf {
+        let words_in = |len_bytes| SizeClass::for_bytes(len_bytes).bytes() / size_of::<u64>();
+        if adopted.capacity() > words_in(size_of_val(&*adopted)) {
+            // Without memory for the copy, the slot serves as it is.
+            if let Ok(copy) = ChunkBuf::copy_of(&self.arena, &adopted) {
+                watch.counters.copied_bytes.add(size_of_val(&*copy));
+                return copy;
+            }
+        }
+        watch.counters.adopted_count.add(1);
+        adopted
+    }
+
+    /// Pages `words` out, looks, and tries again what stayed.
+    fn push_out(&self, watch: &Watch, words: &[u64]) -> Outcome {
+        let len_bytes = size_of_val(words);
+        let Plan::Try { retry_count } = self.patience.plan(self.retry_count) else {
+            watch.counters.left_alone_count.add(1);
+            return Outcome::of(Residency {
+                resident_bytes: len_bytes,
+                swapped_bytes: 0,
+            });
+        };
+        let mut seen = None;
+        for attempt in 0..=retry_count {
+            watch.counters.hint_count.add(1);
+            watch.counters.retry_count.add(usize::from(attempt > 0));
+            let hinted = advise(words, Hint::PageOut, Rounding::Outward);
+            if hinted.is_err() {
+                watch.counters.refused_count.add(1);
+            }
+            let Some(now) = watch.look(words) else {
+                return Outcome::unseen(hinted.is_ok());
+            };
+            let before = seen.replace(now).map_or(len_bytes, stays);
+            if hinted.is_err() || stays(now) == 0 || (attempt > 0 && stays(now) >= before) {
+                break;
+            }
+        }
+        let outcome = Outcome::of(seen.unwrap_or_default());
+        self.patience.learn(outcome.left);
+        outcome
+    }
+
+    /// Pages out again what reads brought back, if that is more than the limit.
+    ///
+    /// `just_read` is spared if all of it was read: most likely it is taken, and
+    /// freed at once.
+    fn page_out_again(&self, watch: &Watch, just_read: &Arc<Parked>, is_whole: bool) {
+        while let Some(parked) = self.read_back.overdue() {
+            if is_whole && Arc::ptr_eq(&parked, just_read) {
+                self.read_back.defer(&parked);
+                return;
+            }
+            self.read_back.settle(&parked);
+            parked.prefetched.store(false, Ordering::Relaxed);
+            if !self.patience.is_exhausted() {
+                watch.counters.repeated_count.add(1);
+                watch.counters.hint_count.add(1);
+                if advise(&parked.words, Hint::PageOut, Rounding::Outward).is_err() {
+                    watch.counters.refused_count.add(1);
+                }
+            }
+        }
+    }
+
+    /// Maps the pages of `words`, reading what is on swap.
+    fn populate(&self, words: &[u64]) -> Result<()> {
+        if !self.populates() {
+            return Ok(()); // The copy touches every page.
+        }
+        match advise(words, Hint::PopulateRead, Rounding::Outward) {
+            Ok(()) => Ok(()),
+            Err(error) => self.judge(error, size_of_val(words)),
+        }
+    }
+
+    /// Whether the words can be touched although populating failed.
+    fn judge(&self, error: io::Error, len_bytes: usize) -> Result<()> {
+        match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                self.cannot_populate.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Ok(()),
+            _ => Err(Error::from_io(
+                NAME,
+                "read from swap",
+                None,
+                len_bytes as u64,
+                error,
+            )),
+        }
+    }
+}
+
+/// What a page-out achieved.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    left_bytes: usize,
+    stayed_bytes: usize,
+    /// Whether anything left, or may have left unseen.
+    left: bool,
+}
+
+impl Outcome {
+    fn of(seen: Residency) -> Self {
+        Self {
+            left_bytes: seen.swapped_bytes,
+            stayed_bytes: seen.resident_bytes,
+            left: seen.swapped_bytes > 0,
+        }
+    }
+
+    fn unseen(left: bool) -> Self {
+        Self {
+            left_bytes: 0,
+            stayed_bytes: 0,
+            left,
+        }
+    }
+}
+
+fn stays(seen: Residency) -> usize {
+    seen.resident_bytes
+}
+
+/// Begins to read `words` from swap, if they are more than a page: one page is
+/// read by mapping it.
+fn will_need(words: &[u64]) {
+    if Span::of(words).pages(Rounding::Outward).len() > 1 {
+        // A hint that is refused changes nothing.
+        let _ = advise(words, Hint::WillNeed, Rounding::Outward);
+    }
+}
+
+/// Moves the chunk out if it is the only one, and in an arena already.
+fn adopt(payload: &mut Payload<'_>) -> Option<ChunkBuf> {
+    let is_single = payload.chunks().filter(|chunk| !chunk.is_empty()).count() == 1;
+    if !is_single || !payload.is_all(ChunkKind::Buf) {
+        return None;
+    }
+    let mut adopted = None;
+    for chunk in payload.take_chunks() {
+        if let OwnedChunk::Buf(buf) = chunk {
+            adopted = Some(buf);
+        }
+    }
+    adopted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+}

@@ -1,0 +1,236 @@
+//! [`SwapBackend`]: the `Backend` trait over the two modes.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use pager_core::{
+    Arena, Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window,
+};
+
+use crate::arena_mode::{ArenaMode, Parked};
+use crate::pagemap::Residency;
+use crate::seed_mode::Kept;
+use crate::watch::Watch;
+use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
+
+/// Keeps payloads in anonymous memory and moves them to swap and back.
+///
+/// `take` into a [`ChunkBuf`](pager_core::ChunkBuf) gives the very slot back; a
+/// `Vec` costs a copy each way, except in seed mode, which keeps the `Vec`s.
+/// Callers' `Vec`s keep their capacity in arena mode and lose it in seed mode; a
+/// single `ChunkBuf` is adopted in both.
+///
+/// Bytes that a read brings back stay in memory until there are more of them
+/// than [`SwapBuilder::read_back_bytes`] over all payloads; then those read first
+/// go out again. What was read whole is spared at that moment, since a `take`
+/// frees it at once.
+///
+/// When nothing leaves memory any more (no swap, or all of it full), retries
+/// stop after 4 payloads, and after 16 most payloads are left alone and counted
+/// as unreclaimable; one in 64 is tried, and the first success restores all.
+#[derive(Debug)]
+pub struct SwapBackend {
+    mode: SwapMode,
+    arena_mode: ArenaMode,
+    watch: Watch,
+}
+
+/// What a [`SwapBackend`] remembers of one payload.
+#[derive(Debug)]
+pub struct SwapSlot(Slot);
+
+#[derive(Debug)]
+enum Slot {
+    /// No words, so no memory and no system call.
+    Empty,
+    Parked(Arc<Parked>),
+    Kept(Kept),
+}
+
+impl SwapBackend {
+    /// A backend in the default mode over [`Arena::shared`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Settings to choose from.
+    pub fn builder() -> SwapBuilder {
+        SwapBuilder::default()
+    }
+
+    pub(crate) fn from_builder(builder: SwapBuilder) -> Self {
+        let arena = builder.arena.unwrap_or_else(Arena::shared);
+        Self {
+            mode: builder.mode,
+            arena_mode: ArenaMode::new(arena, builder.retry_count, builder.read_back_bytes),
+            watch: Watch::new(),
+        }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> SwapMode {
+        self.mode
+    }
+
+    /// Why paging to swap may not work, or not well, on this machine and in this
+    /// memory cgroup; empty if all is well.
+    ///
+    /// Reads a few small files under `/proc` and `/sys`, and changes nothing.
+    #[must_use]
+    pub fn diagnose() -> Vec<Finding> {
+        diagnose::diagnose()
+    }
+
+    /// What the backend holds and has done.
+    ///
+    /// Reads the page-table entries of all live payloads: 2 KiB for each MiB of
+    /// them, in one call for up to 128 MiB that lie together. Stops nobody.
+    #[must_use]
+    pub fn stats(&self) -> SwapStats {
+        let counters = &self.watch.counters;
+        let survey = self.watch.survey();
+        let logical_bytes = counters.logical_bytes.get();
+        let seen = survey.unwrap_or_else(|| unseen(logical_bytes));
+        SwapStats {
+            mode: self.mode,
+            observed: survey.is_some(),
+            live_payloads: self.watch.live_payloads() as u64,
+            logical_bytes,
+            resident_bytes: seen.resident_bytes as u64,
+            swapped_bytes: seen.swapped_bytes as u64,
+            unreclaimable_bytes: counters.unreclaimable_bytes.get(),
+            read_back_bytes: self.arena_mode.read_back_bytes() as u64,
+            adopted_count: counters.adopted_count.get(),
+            copied_bytes: counters.copied_bytes.get(),
+            hint_count: counters.hint_count.get(),
+            retry_count: counters.retry_count.get(),
+            refused_count: counters.refused_count.get(),
+            left_alone_count: counters.left_alone_count.get(),
+            stayed_bytes: counters.stayed_bytes.get(),
+            repeated_count: counters.repeated_count.get(),
+            populates: self.arena_mode.populates(),
+        }
+    }
+
+    fn how(&self, observed: bool) -> Cow<'static, str> {
+        let mut how = format!("{} mode", self.mode);
+        if self.arena_mode.is_futile() {
+            how.push_str(", but swap takes nothing: see SwapBackend::diagnose");
+        }
+        if !observed {
+            how.push_str(", what is in memory cannot be observed and counts as all");
+        }
+        how.into()
+    }
+}
+
+/// What to report if nothing can be seen: the most it can be.
+fn unseen(logical_bytes: u64) -> Residency {
+    Residency {
+        resident_bytes: usize::try_from(logical_bytes).unwrap_or(usize::MAX),
+        swapped_bytes: 0,
+    }
+}
+
+impl Default for SwapBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend for SwapBackend {
+    type Slot = SwapSlot;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<SwapSlot> {
+        if payload.is_empty() {
+            return Ok(SwapSlot(Slot::Empty));
+        }
+        Ok(SwapSlot(match self.mode {
+            SwapMode::Arena => Slot::Parked(self.arena_mode.park(&self.watch, payload)?),
+            SwapMode::Seed(advice) => Slot::Kept(Kept::keep(&self.watch, advice, payload)),
+        }))
+    }
+
+    fn read(
+        &self,
+        slot: &SwapSlot,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        match &slot.0 {
+            Slot::Empty => Ok(()),
+            Slot::Parked(parked) => self.arena_mode.read(&self.watch, parked, ranges, window),
+            Slot::Kept(kept) => {
+                kept.read(ranges, window);
+                Ok(())
+            }
+        }
+    }
+
+    fn detach(&self, slot: SwapSlot, wants: ChunkKind) -> Result<OwnedChunk, SwapSlot> {
+        match slot.0 {
+            Slot::Empty => Err(slot),
+            Slot::Parked(parked) => self
+                .arena_mode
+                .detach(&self.watch, parked, wants)
+                .map_err(|parked| SwapSlot(Slot::Parked(parked))),
+            Slot::Kept(kept) => kept
+                .detach(&self.watch, wants)
+                .map_err(|kept| SwapSlot(Slot::Kept(kept))),
+        }
+    }
+
+    fn prefetch(&self, slot: &SwapSlot, range: Range<usize>) {
+        match &slot.0 {
+            Slot::Empty => {}
+            Slot::Parked(parked) => self.arena_mode.prefetch(parked, range),
+            Slot::Kept(kept) => kept.prefetch(range),
+        }
+    }
+
+    fn free(&self, slot: SwapSlot) {
+        match slot.0 {
+            Slot::Empty => {}
+            Slot::Parked(parked) => self.arena_mode.free(&self.watch, &parked),
+            Slot::Kept(kept) => kept.free(&self.watch),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let stats = self.stats();
+        let mut usage = Usage::default();
+        usage.logical_bytes = stats.logical_bytes;
+        usage.resident_bytes = stats.resident_bytes;
+        usage.stored_bytes = stats.swapped_bytes;
+        usage.unreclaimable_bytes = stats.unreclaimable_bytes;
+        usage.how = self.how(stats.observed);
+        usage
+    }
+
+    /// What was seen to leave memory when the payload was paged out; in seed
+    /// mode, which does not look then, what is on swap now.
+    fn stored_bytes(&self, slot: &SwapSlot) -> u64 {
+        match &slot.0 {
+            Slot::Empty => 0,
+            Slot::Parked(parked) => parked.left_bytes() as u64,
+            Slot::Kept(kept) => kept.swapped_bytes(&self.watch) as u64,
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::none();
+        let is_arena = self.mode == SwapMode::Arena;
+        capabilities.keeps_capacity = is_arena;
+        capabilities.same_allocation = !is_arena;
+        capabilities.prefetches = cfg!(all(target_os = "linux", not(miri)));
+        capabilities.leaves_memory = capabilities.prefetches;
+        capabilities
+    }
+}

@@ -1,0 +1,119 @@
+//! [`SwapBuilder`]: the modes and settings of a swap backend.
+
+use std::fmt;
+
+use pager_core::Arena;
+
+use crate::SwapBackend;
+
+/// How payloads are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SwapMode {
+    /// In slots of an [`Arena`], one for each payload, paged out at once. The
+    /// default.
+    #[default]
+    Arena,
+    /// As the callers' own chunks, with a hint: the published strategy, kept as
+    /// the reference that others are measured against.
+    Seed(SeedAdvice),
+}
+
+impl fmt::Display for SwapMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arena => "arena",
+            Self::Seed(SeedAdvice::Cold) => "seed with MADV_COLD",
+            Self::Seed(SeedAdvice::PageOut) => "seed with MADV_PAGEOUT",
+        })
+    }
+}
+
+/// The hint that seed mode gives about a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SeedAdvice {
+    /// `MADV_COLD`: the kernel reclaims these pages first, when it needs memory.
+    #[default]
+    Cold,
+    /// `MADV_PAGEOUT`: the kernel reclaims these pages now.
+    PageOut,
+}
+
+/// Retries of a page-out that left something behind.
+const DEFAULT_RETRY_COUNT: u32 = 2;
+
+/// Bytes that reads may bring back into memory.
+const DEFAULT_READ_BACK_BYTES: usize = 16 << 20;
+
+/// Settings of a [`SwapBackend`].
+///
+/// ```
+/// use pager_core::Arena;
+/// use pager_swap::{SwapBackend, SwapMode};
+///
+/// let backend = SwapBackend::builder()
+///     .mode(SwapMode::Arena)
+///     .arena(Arena::new(64 << 20))
+///     .retries(4)
+///     .build();
+/// assert_eq!(backend.mode(), SwapMode::Arena);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SwapBuilder {
+    pub(crate) mode: SwapMode,
+    pub(crate) arena: Option<Arena>,
+    pub(crate) retry_count: u32,
+    pub(crate) read_back_bytes: usize,
+}
+
+impl Default for SwapBuilder {
+    fn default() -> Self {
+        Self {
+            mode: SwapMode::default(),
+            arena: None,
+            retry_count: DEFAULT_RETRY_COUNT,
+            read_back_bytes: DEFAULT_READ_BACK_BYTES,
+        }
+    }
+}
+
+impl SwapBuilder {
+    /// The mode; [`SwapMode::Arena`] unless set.
+    pub fn mode(mut self, mode: SwapMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The arena for payloads that have to be copied; [`Arena::shared`] unless
+    /// set. Seed mode uses none.
+    pub fn arena(mut self, arena: Arena) -> Self {
+        self.arena = Some(arena);
+        self
+    }
+
+    /// How often the page-out of a payload is repeated while part of it stays in
+    /// memory and each time brings progress; 2 unless set. After failures in a
+    /// row the backend stops retrying of its own accord. Arena mode only.
+    pub fn retries(mut self, retry_count: u32) -> Self {
+        self.retry_count = retry_count;
+        self
+    }
+
+    /// How many bytes, over all payloads, reads may bring back into memory
+    /// before those read first are paged out again; 16 MiB unless set.
+    ///
+    /// 0 pages out again after every partial read, `usize::MAX` never. The pages
+    /// are unchanged, so the kernel drops most of them without writing. Arena
+    /// mode only.
+    pub fn read_back_bytes(mut self, read_back_bytes: usize) -> Self {
+        self.read_back_bytes = read_back_bytes;
+        self
+    }
+
+    /// The backend. Opens `/proc/self/pagemap`, once.
+    #[must_use]
+    pub fn build(self) -> SwapBackend {
+        SwapBackend::from_builder(self)
+    }
+}

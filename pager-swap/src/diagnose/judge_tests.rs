@@ -1,0 +1,303 @@
+//! One fixture for each finding, and the system that this runs on.
+
+use super::super::probe::{Device, probe};
+use super::super::{Effect, diagnose};
+use super::*;
+
+/// A machine on which all is well.
+fn healthy() -> Facts {
+    Facts {
+        release: Some("6.8.0-31-generic\n".into()),
+        swaps: Some(
+            "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+             /dev/nvme1n1                            partition\t8388604\t\t1024\t\t-2\n"
+                .into(),
+        ),
+        devices: vec![Device {
+            path: "/dev/nvme1n1".into(),
+            disk: "nvme1n1".into(),
+            rotational: Some("0\n".into()),
+        }],
+        swappiness: Some("60\n".into()),
+        huge_pages: Some("always [madvise] never\n".into()),
+        huge_pages_2m: Some("always [inherit] madvise never\n".into()),
+        status: Some("Name:\tx\nTHP_enabled:\t1\n".into()),
+        cgroups: vec![Cgroup {
+            directory: "/sys/fs/cgroup/a".into(),
+            swap_max: Some("max\n".into()),
+            swap_current: Some("4096\n".into()),
+            ..Cgroup::default()
+        }],
+        pagemap: true,
+    }
+}
+
+/// The only finding after `change` to a healthy machine.
+fn finding(change: impl FnOnce(&mut Facts)) -> Finding {
+    let mut facts = healthy();
+    change(&mut facts);
+    let mut findings = judge(&facts);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings.remove(0)
+}
+
+#[test]
+fn a_healthy_machine_has_no_findings() {
+    assert_eq!(judge(&healthy()), []);
+}
+
+#[test]
+fn an_empty_table_of_swaps_is_no_swap() {
+    let found = finding(|facts| {
+        facts.swaps = Some("Filename\tType\tSize\tUsed\tPriority\n".into());
+        facts.devices.clear();
+    });
+    assert_eq!(found, Finding::NoSwap);
+    assert_eq!(found.effect(), Effect::Blocked);
+}
+
+#[test]
+fn used_up_swap_is_full() {
+    let found = finding(|facts| {
+        facts.swaps = Some("header\n/dev/sdb partition 1000 999 -2\n".into());
+    });
+    let expected = Finding::SwapFull {
+        size_bytes: 1_024_000,
+        free_bytes: 1024,
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_swap_file_is_told_from_a_device() {
+    let found = finding(|facts| {
+        facts.swaps = Some("header\n/var/my\\040swap file 1000 0 -2\n".into());
+    });
+    let expected = Finding::SwapFile {
+        path: "/var/my swap".into(),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_rotational_flag_is_found() {
+    let found = finding(|facts| facts.devices[0].rotational = Some("1\n".into()));
+    assert!(matches!(found, Finding::RotationalSwap { .. }));
+    assert_eq!(found.effect(), Effect::Slow);
+}
+
+#[test]
+fn compressed_memory_is_not_a_disk() {
+    let found = finding(|facts| facts.devices[0].disk = "zram0".into());
+    assert!(matches!(found, Finding::SwapInMemory { .. }));
+}
+
+#[test]
+fn a_cgroup_that_forbids_swap_is_found_in_an_ancestor() {
+    let found = finding(|facts| {
+        facts.cgroups.push(Cgroup {
+            directory: "/sys/fs/cgroup".into(),
+            swap_max: Some("0\n".into()),
+            ..Cgroup::default()
+        });
+    });
+    let expected = Finding::SwapForbidden {
+        cgroup: "/sys/fs/cgroup".into(),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_cgroup_that_used_its_share_is_full() {
+    let found = finding(|facts| {
+        facts.cgroups[0].swap_max = Some("1048576\n".into());
+        facts.cgroups[0].swap_current = Some("1048576\n".into());
+    });
+    assert!(matches!(found, Finding::CgroupSwapFull { .. }));
+}
+
+#[test]
+fn a_limit_on_memory_and_swap_that_adds_nothing_is_found() {
+    let version_1 = |memsw: &str, memory: &str| Cgroup {
+        directory: "/sys/fs/cgroup/memory/a".into(),
+        memsw_limit: Some(memsw.into()),
+        memory_limit: Some(memory.into()),
+        swappiness: Some("60\n".into()),
+        ..Cgroup::default()
+    };
+    let found = finding(|facts| facts.cgroups = vec![version_1("1048576\n", "1048576\n")]);
+    assert!(matches!(found, Finding::MemswLimit { .. }));
+    for (memsw, memory) in [
+        ("9223372036854771712", "9223372036854771712"),
+        ("2097152", "1048576"),
+    ] {
+        let mut facts = healthy();
+        facts.cgroups = vec![version_1(memsw, memory)];
+        assert_eq!(judge(&facts), []);
+    }
+}
+
+#[test]
+fn swappiness_zero_is_found_for_the_machine_and_for_the_cgroup() {
+    let found = finding(|facts| facts.swappiness = Some("0\n".into()));
+    assert_eq!(found, Finding::GlobalSwappinessZero);
+    let found = finding(|facts| facts.cgroups[0].swappiness = Some("0\n".into()));
+    assert!(matches!(found, Finding::CgroupSwappinessZero { .. }));
+}
+
+#[test]
+fn huge_pages_can_be_off_in_four_places() {
+    let off = |change: fn(&mut Facts)| {
+        assert!(matches!(finding(change), Finding::HugePagesOff { .. }));
+    };
+    off(|facts| facts.huge_pages = Some("always madvise [never]\n".into()));
+    off(|facts| facts.huge_pages_2m = Some("always inherit madvise [never]\n".into()));
+    off(|facts| facts.status = Some("THP_enabled:\t0\n".into()));
+    off(|facts| {
+        facts.huge_pages = None;
+        facts.huge_pages_2m = None;
+    });
+    let mut facts = healthy();
+    facts.huge_pages = Some("always madvise [never]\n".into());
+    facts.huge_pages_2m = Some("always inherit [madvise] never\n".into());
+    assert_eq!(judge(&facts), [], "the size's own setting counts");
+}
+
+#[test]
+fn old_kernels_are_told_by_their_release() {
+    let found = finding(|facts| facts.release = Some("5.10.0-28-amd64".into()));
+    assert!(matches!(found, Finding::NoPopulateRead { .. }));
+    let mut facts = healthy();
+    facts.release = Some("4.18.0-553.el8".into());
+    let findings = judge(&facts);
+    assert!(matches!(
+        findings[..],
+        [Finding::NoPageOut { .. }, Finding::NoPopulateRead { .. }]
+    ));
+    for new_enough in ["5.14.0", "5.14.0-427.el9", "6.1", "10.0-rc1"] {
+        facts.release = Some(new_enough.into());
+        assert_eq!(judge(&facts), [], "{new_enough}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    assert_eq!(
+        finding(|facts| facts.pagemap = false),
+        Finding::PagemapUnreadable
+    );
+    assert_eq!(finding(|facts| facts.swaps = None), unknown("/proc/swaps"));
+    for release in [None, Some("strange".to_owned())] {
+        let found = finding(|facts| facts.release = release);
+        assert_eq!(found, unknown("/proc/sys/kernel/osrelease"));
+    }
+}
+
+#[test]
+fn every_finding_prints_what_to_do() {
+    let cgroup = || PathBuf::from("/sys/fs/cgroup/a");
+    let all = [
+        Finding::NotLinux,
+        Finding::NoSwap,
+        Finding::SwapFull {
+            size_bytes: 2,
+            free_bytes: 1,
+        },
+        Finding::SwapForbidden { cgroup: cgroup() },
+        Finding::CgroupSwapFull {
+            cgroup: cgroup(),
+            limit_bytes: 1,
+            used_bytes: 1,
+        },
+        Finding::MemswLimit {
+            cgroup: cgroup(),
+            limit_bytes: 1,
+        },
+        Finding::GlobalSwappinessZero,
+        Finding::CgroupSwappinessZero { cgroup: cgroup() },
+        Finding::SwapFile {
+            path: "/swap".into(),
+        },
+        Finding::RotationalSwap {
+            device: "/dev/sda".into(),
+        },
+        Finding::SwapInMemory {
+            device: "/dev/zram0".into(),
+        },
+        Finding::HugePagesOff { setting: "never" },
+        Finding::NoPageOut {
+            release: "4.4".into(),
+        },
+        Finding::NoPopulateRead {
+            release: "5.4".into(),
+        },
+        Finding::PagemapUnreadable,
+        unknown("/proc/swaps"),
+    ];
+    for finding in all {
+        let sentence = finding.to_string();
+        assert!(
+            sentence.contains(';'),
+            "{sentence}: a cause; and what to do"
+        );
+        assert!(!sentence.contains('\n'));
+    }
+}
+
+#[test]
+fn cgroups_of_version_2_are_listed_up_to_the_mount() {
+    let mounts = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+    let directories = cgroup_directories("0::/user.slice/job\n", mounts);
+    let expected = [
+        "/sys/fs/cgroup/user.slice/job",
+        "/sys/fs/cgroup/user.slice",
+        "/sys/fs/cgroup",
+    ];
+    assert_eq!(directories, expected.map(PathBuf::from));
+    assert_eq!(
+        cgroup_directories("0::/\n", mounts),
+        [PathBuf::from("/sys/fs/cgroup")]
+    );
+}
+
+#[test]
+fn cgroups_of_version_1_are_found_by_their_controller() {
+    let mounts = "30 23 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                  31 23 0:28 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                  32 23 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+    let member_of = "3:cpu:/docker/x\n2:memory:/docker/x/inner\n";
+    let directories = cgroup_directories(member_of, mounts);
+    let expected = ["/sys/fs/cgroup/memory/inner", "/sys/fs/cgroup/memory"];
+    assert_eq!(directories, expected.map(PathBuf::from));
+}
+
+#[test]
+fn odd_lines_are_left_out() {
+    assert_eq!(
+        cgroup_directories("x\n1:memory\n0::/../..\n", "a - b\n"),
+        [] as [PathBuf; 0]
+    );
+    let mounts = "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    assert_eq!(cgroup_directories("0::/../x\n", mounts), [] as [PathBuf; 0]);
+    assert_eq!(
+        swap_areas("header\n/dev/sda\n\n/dev/sdb partition x y\n"),
+        []
+    );
+    assert_eq!(unescape("a\\040b\\x\\"), "a b\\x\\");
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn this_system_can_be_read() {
+    let facts = probe();
+    assert!(facts.release.is_some());
+    let findings = diagnose();
+    let has_swap = !swap_areas(facts.swaps.as_deref().unwrap_or_default()).is_empty();
+    let release = Finding::Unknown {
+        path: "/proc/sys/kernel/osrelease".into(),
+    };
+    assert!(!findings.contains(&release));
+    if facts.swaps.is_some() {
+        assert_eq!(findings.contains(&Finding::NoSwap), !has_swap);
+    }
+}

@@ -1,0 +1,177 @@
+//! Seed mode: the published strategy, kept as the reference.
+//!
+//! The callers' chunks are kept as they are, with a hint that their whole pages
+//! are cold. Nothing is copied on the way out, and nothing is observed: whether
+//! the hint achieved anything shows in `usage()` only. Chunks come from the
+//! general allocator, so pages that they share with others are left alone.
+
+use std::io;
+use std::ops::Range;
+
+use pager_core::{Chunk, ChunkKind, OwnedChunk, Payload, Window};
+
+use crate::SeedAdvice;
+use crate::advise::{Hint, Rounding, advise};
+use crate::live::{Key, Spans};
+use crate::pagemap::Span;
+use crate::watch::Watch;
+
+/// A payload as the chunks that it was.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// None of them empty.
+    chunks: Box<[OwnedChunk]>,
+    /// For each chunk, the words before its end.
+    ends: Box<[usize]>,
+    key: Key,
+}
+
+impl Kept {
+    /// Takes the chunks of a payload that is not empty.
+    pub(crate) fn keep(watch: &Watch, advice: SeedAdvice, payload: &mut Payload<'_>) -> Self {
+        let len_bytes = payload.len_bytes();
+        let mut chunks: Box<[OwnedChunk]> = payload.take_chunks().collect();
+        let mut end = 0;
+        let ends = chunks
+            .iter()
+            .map(|chunk| {
+                end += chunk.words().len();
+                end
+            })
+            .collect();
+        for chunk in &mut chunks {
+            let hinted = give_hint(watch, advice, chunk.words());
+            if let (Ok(()), SeedAdvice::PageOut, OwnedChunk::Buf(buf)) = (hinted, advice, chunk) {
+                buf.mark_paged_out();
+            }
+        }
+        let key = watch.admit(spans_of(&chunks), len_bytes);
+        Self { chunks, ends, key }
+    }
+
+    /// Copies `ranges` into the window.
+    pub(crate) fn read(&self, ranges: &[Range<usize>], window: &mut Window<'_>) {
+        for range in ranges {
+            self.pieces(range.clone())
+                .for_each(|piece| window.copy_from(piece));
+        }
+    }
+
+    /// Begins to read `range` from swap.
+    pub(crate) fn prefetch(&self, range: Range<usize>) {
+        for piece in self.pieces(range) {
+            // A hint that is refused changes nothing.
+            let _ = advise(piece, Hint::WillNeed, Rounding::Outward);
+        }
+    }
+
+    /// The single chunk, if it is one and of this kind.
+    pub(crate) fn detach(self, watch: &Watch, wants: ChunkKind) -> Result<OwnedChunk, Self> {
+        if self.chunks.len() != 1 || self.chunks[0].kind() != wants {
+            return Err(self);
+        }
+        let (key, len_bytes) = (self.key, self.len_bytes());
+        let mut chunks = self.chunks.into_vec();
+        match chunks.pop() {
+            Some(chunk) => {
+                watch.release(key, len_bytes);
+                Ok(chunk)
+            }
+            None => unreachable!("there is one chunk"),
+        }
+    }
+
+    pub(crate) fn free(self, watch: &Watch) {
+        watch.release(self.key, self.len_bytes());
+    }
+
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.ends.last().map_or(0, |end| end * size_of::<u64>())
+    }
+
+    /// Bytes on swap now; none if that cannot be seen.
+    pub(crate) fn swapped_bytes(&self, watch: &Watch) -> usize {
+        let swapped = |chunk| Some(watch.look(chunk)?.swapped_bytes);
+        let chunks = self.chunks.iter().map(Chunk::words);
+        chunks.filter_map(swapped).sum()
+    }
+
+    /// The parts of chunks that make up `range`.
+    fn pieces(&self, range: Range<usize>) -> impl Iterator<Item = &[u64]> {
+        let first = self.ends.partition_point(|end| *end <= range.start);
+        let mut at = range.start;
+        (first..self.chunks.len()).map_while(move |index| {
+            if at >= range.end {
+                return None;
+            }
+            let words = self.chunks[index].words();
+            let chunk_start = self.ends[index] - words.len();
+            let piece = &words[at - chunk_start..range.end.min(self.ends[index]) - chunk_start];
+            at = self.ends[index];
+            Some(piece)
+        })
+    }
+}
+
+fn give_hint(watch: &Watch, advice: SeedAdvice, words: &[u64]) -> io::Result<()> {
+    let hint = match advice {
+        SeedAdvice::Cold => Hint::Cold,
+        SeedAdvice::PageOut => Hint::PageOut,
+    };
+    watch.counters.hint_count.add(1);
+    advise(words, hint, Rounding::Inward).inspect_err(|_| watch.counters.refused_count.add(1))
+}
+
+fn spans_of(chunks: &[OwnedChunk]) -> Spans {
+    match chunks {
+        [chunk] => Spans::One(Span::of(chunk.words())),
+        chunks => Spans::Many(chunks.iter().map(|chunk| Span::of(chunk.words())).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(lens: &[usize]) -> (Watch, Kept) {
+        let watch = Watch::new();
+        let mut word = 0;
+        let mut chunks: Vec<Vec<u64>> = lens
+            .iter()
+            .map(|len| {
+                let chunk = (word..word + *len as u64).collect();
+                word += *len as u64;
+                chunk
+            })
+            .collect();
+        let kept = Kept::keep(&watch, SeedAdvice::Cold, &mut Payload::new(&mut chunks));
+        assert!(chunks.iter().all(Vec::is_empty));
+        (watch, kept)
+    }
+
+    #[test]
+    fn pieces_cross_chunk_boundaries_and_skip_empty_chunks() {
+        let (_, kept) = kept(&[3, 0, 1, 4]);
+        for start in 0..=8 {
+            for end in start..=8 {
+                let words: Vec<u64> = kept.pieces(start..end).flatten().copied().collect();
+                let expected: Vec<u64> = (start as u64..end as u64).collect();
+                assert_eq!(words, expected, "{start}..{end}");
+                assert!(kept.pieces(start..end).all(|piece| !piece.is_empty()));
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_single_chunk_of_the_wanted_kind_is_given_back() {
+        let (watch, several) = kept(&[1, 1]);
+        let several = several.detach(&watch, ChunkKind::Vec).unwrap_err();
+        several.free(&watch);
+        let (watch, single) = kept(&[0, 2]);
+        let single = single.detach(&watch, ChunkKind::Buf).unwrap_err();
+        let chunk = single.detach(&watch, ChunkKind::Vec).unwrap();
+        assert_eq!(chunk.words(), [0, 1]);
+        assert_eq!(watch.live_payloads(), 0);
+        assert_eq!(watch.counters.logical_bytes.get(), 0);
+    }
+}
