@@ -1,10 +1,41 @@
-//! The conformance suite on the reference backends.
+//! The conformance suite on the reference backends and on the wrappers, which
+//! must change nothing while they are idle.
 
 use pager_core::Registry;
-use pager_core::testkit::MemoryBackend;
+use pager_core::testkit::{
+    FaultyBackend, Gate, GatedBackend, Guarantee, KeepingBackend, MemoryBackend,
+};
 
 pager_core::conformance_tests! {
     fn memory() -> Registry<MemoryBackend> {
         Registry::new(MemoryBackend::new())
     }
+}
+
+pager_core::conformance_tests! {
+    fn keeping() -> Registry<KeepingBackend> {
+        Registry::new(KeepingBackend::new())
+    }
+}
+
+pager_core::conformance_tests! {
+    fn faulty_over_keeping() -> Registry<FaultyBackend<KeepingBackend>> {
+        Registry::new(FaultyBackend::new(KeepingBackend::new()))
+    }
+}
+
+pager_core::conformance_tests! {
+    fn gated_over_memory() -> (Registry<GatedBackend<MemoryBackend>>, Gate) {
+        let gate = Gate::new();
+        (Registry::new(GatedBackend::new(MemoryBackend::new(), &gate)), gate)
+    }
+}
+
+#[test]
+fn every_guarantee_is_a_sentence_of_its_own() {
+    let mut sentences: Vec<&str> = Guarantee::ALL.iter().map(|it| it.sentence()).collect();
+    assert!(sentences.iter().all(|sentence| sentence.ends_with('.')));
+    sentences.sort_unstable();
+    sentences.dedup();
+    assert_eq!(sentences.len(), Guarantee::ALL.len());
 }

@@ -106,7 +106,7 @@ fn memory() -> impl Strategy<Value = Memory> {
 
 /// Nothing, a few words, around a page, many pages.
 fn chunk_len() -> impl Strategy<Value = usize> {
-    const LARGE: usize = if cfg!(miri) { 1200 } else { 40_000 };
+    const LARGE: usize = if cfg!(miri) { 1200 } else { 12_000 };
     prop_oneof![
         1 => Just(0),
         3 => 1..64usize,

@@ -1,0 +1,425 @@
+//! Backends that are broken on purpose: the conformance suite must notice each.
+
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+
+use pager_core::testkit::{Guarantee, KeepingBackend, KeptChunks, MemoryBackend, model};
+use pager_core::{
+    Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Registry, Result, Usage, Window,
+};
+use rstest::rstest;
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bug {
+    None,
+    DropsTheLastWord,
+    DropsTheLastWordOfLargePayloads,
+    SortsTheRanges,
+    MergesOverlappingRanges,
+    ReadsFromTheStartOfThePayload,
+    LeavesTheChunksFull,
+    LeavesTheLastChunkFull,
+    JoinsTheChunksBackwards,
+    SkipsWhatFollowsAnEmptyChunk,
+    FillsTooLittle,
+    LosesCapacity,
+    LeaksUsageOnFree,
+    CountsChunksInsteadOfBytes,
+    ChargesForEmptyPayloads,
+    ReadsWhatWasFreed,
+    MixesThreadsUp,
+    PrefetchEatsAWord,
+    PanicsOnPrefetch,
+    RefusesEmptyPayloads,
+    RefusesManyChunks,
+    ReadsAtMostOneWindow,
+}
+
+/// A correct backend with a bug before it.
+#[derive(Debug)]
+struct Mutant {
+    inner: MemoryBackend,
+    bug: Bug,
+    /// For bugs that remember: what was freed or read last.
+    remembered: Mutex<Vec<u64>>,
+}
+
+impl Mutant {
+    fn with(bug: Bug) -> Registry<Self> {
+        Registry::new(Self {
+            inner: MemoryBackend::new(),
+            bug,
+            remembered: Mutex::default(),
+        })
+    }
+
+    /// What the broken backend stores instead of these chunks.
+    fn distort(&self, payload: &Payload<'_>) -> Vec<u64> {
+        let mut words: Vec<u64> = match self.bug {
+            Bug::JoinsTheChunksBackwards => {
+                let mut chunks: Vec<&[u64]> = payload.chunks().collect();
+                chunks.reverse();
+                chunks.concat()
+            }
+            Bug::SkipsWhatFollowsAnEmptyChunk => {
+                let before = payload.chunks().take_while(|chunk| !chunk.is_empty());
+                let mut words: Vec<u64> = before.flatten().copied().collect();
+                words.resize(payload.len(), 0);
+                words
+            }
+            _ => payload.chunks().flatten().copied().collect(),
+        };
+        let drops_last = match self.bug {
+            Bug::DropsTheLastWord => true,
+            Bug::DropsTheLastWordOfLargePayloads => words.len() > 1024,
+            _ => false,
+        };
+        if let Some(last) = words.last_mut()
+            && drops_last
+        {
+            *last = 0;
+        }
+        if self.bug == Bug::ReadsWhatWasFreed && words.len() > 1 {
+            let freed = self.remembered.lock().unwrap();
+            let tail = words.len() - 1;
+            if let Some(stale) = freed.get(tail) {
+                words[tail] = *stale;
+            }
+        }
+        words
+    }
+
+    fn read_broken(
+        &self,
+        slot: &Vec<u64>,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        let mut ranges = ranges.to_vec();
+        match self.bug {
+            Bug::SortsTheRanges => ranges.sort_by_key(|range| range.start),
+            Bug::MergesOverlappingRanges => {
+                let mut covered = 0;
+                for range in &mut ranges {
+                    range.start = range.start.max(covered).min(range.end);
+                    covered = range.end;
+                }
+                let missing = window.len() - ranges.iter().map(Range::len).sum::<usize>();
+                self.inner.read(slot, &ranges, window)?;
+                window.copy_from(&vec![0; missing]);
+                return Ok(());
+            }
+            Bug::ReadsFromTheStartOfThePayload => {
+                for range in &mut ranges {
+                    *range = 0..range.len();
+                }
+            }
+            Bug::FillsTooLittle => {
+                let last = ranges.iter_mut().rfind(|range| range.start < range.end);
+                if let Some(last) = last {
+                    last.end -= 1;
+                }
+            }
+            Bug::ReadsAtMostOneWindow if ranges.len() > 8 => {
+                window.copy_from(&vec![0; window.len()]);
+                return Ok(());
+            }
+            Bug::MixesThreadsUp => {
+                let scratch = |words: Vec<u64>| *self.remembered.lock().unwrap() = words;
+                scratch(
+                    ranges
+                        .iter()
+                        .flat_map(|r| &slot[r.clone()])
+                        .copied()
+                        .collect(),
+                );
+                std::thread::yield_now();
+                let found = self.remembered.lock().unwrap().clone();
+                let found = found.into_iter().chain(std::iter::repeat(0));
+                window.copy_from(&found.take(window.len()).collect::<Vec<u64>>());
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.inner.read(slot, &ranges, window)
+    }
+}
+
+impl Backend for Mutant {
+    type Slot = Vec<u64>;
+
+    fn name(&self) -> &'static str {
+        "mutant"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+        let refused = match self.bug {
+            Bug::RefusesEmptyPayloads => payload.is_empty(),
+            Bug::RefusesManyChunks => payload.chunk_count() > 1024,
+            _ => false,
+        };
+        if refused {
+            return Err(pager_core::Error::ShutDown);
+        }
+        let mut words = vec![self.distort(payload)];
+        let slot = self.inner.page_out(&mut Payload::new(&mut words))?;
+        match self.bug {
+            Bug::LeavesTheChunksFull => {}
+            Bug::LeavesTheLastChunkFull => {
+                let full = payload.chunks().filter(|chunk| !chunk.is_empty()).count();
+                payload
+                    .take_chunks()
+                    .take(full.saturating_sub(1))
+                    .for_each(drop);
+            }
+            Bug::LosesCapacity => payload.take_chunks().for_each(drop),
+            _ => payload.clear(),
+        }
+        Ok(slot)
+    }
+
+    fn read(
+        &self,
+        slot: &Vec<u64>,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        self.read_broken(slot, ranges, window)
+    }
+
+    fn prefetch(&self, slot: &Vec<u64>, range: Range<usize>) {
+        match self.bug {
+            Bug::PanicsOnPrefetch => assert!(range.len() != slot.len(), "not that much"),
+            Bug::PrefetchEatsAWord => self.remembered.lock().unwrap().push(slot[0]),
+            _ => {}
+        }
+    }
+
+    fn free(&self, slot: Vec<u64>) {
+        match self.bug {
+            Bug::LeaksUsageOnFree if slot.len() == 1 => {}
+            Bug::ReadsWhatWasFreed => {
+                *self.remembered.lock().unwrap() = slot.clone();
+                self.inner.free(slot);
+            }
+            _ => self.inner.free(slot),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.inner.usage();
+        match self.bug {
+            Bug::CountsChunksInsteadOfBytes => usage.logical_bytes /= 8,
+            Bug::ChargesForEmptyPayloads => usage.stored_bytes = self.charged(),
+            Bug::PrefetchEatsAWord => {
+                let eaten = self.remembered.lock().unwrap().len() as u64;
+                usage.logical_bytes = usage.logical_bytes.saturating_sub(eaten * 8);
+            }
+            _ => {}
+        }
+        usage
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+}
+
+impl Mutant {
+    /// More each time that anybody asks.
+    fn charged(&self) -> u64 {
+        let mut remembered = self.remembered.lock().unwrap();
+        remembered.push(0);
+        remembered.len() as u64 * 4096
+    }
+}
+
+/// The guarantees that `make`'s registries do not keep.
+fn broken<B: Backend>(make: impl Fn() -> Registry<B>) -> Vec<Guarantee> {
+    let keeps = |guarantee: &&Guarantee| {
+        let check = AssertUnwindSafe(|| guarantee.check(&make));
+        panic::catch_unwind(check).is_err()
+    };
+    Guarantee::ALL.iter().filter(keeps).copied().collect()
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "runs the whole suite")]
+fn the_mutant_without_a_bug_keeps_every_guarantee() {
+    assert_eq!(broken(|| Mutant::with(Bug::None)), []);
+}
+
+#[rstest]
+#[case(Bug::DropsTheLastWord, Guarantee::PayloadsComeBack)]
+#[case(Bug::DropsTheLastWordOfLargePayloads, Guarantee::PayloadsComeBack)]
+#[case(Bug::SortsTheRanges, Guarantee::ManyRanges)]
+#[case(Bug::MergesOverlappingRanges, Guarantee::ManyRanges)]
+#[case(Bug::ReadsFromTheStartOfThePayload, Guarantee::EveryRangeReads)]
+#[case(Bug::LeavesTheChunksFull, Guarantee::ChunksAreEmptied)]
+#[case(Bug::LeavesTheLastChunkFull, Guarantee::ChunksAreEmptied)]
+#[case(Bug::JoinsTheChunksBackwards, Guarantee::ChunksComeBackJoined)]
+#[case(Bug::SkipsWhatFollowsAnEmptyChunk, Guarantee::ChunksComeBackJoined)]
+#[case(Bug::FillsTooLittle, Guarantee::PayloadsComeBack)]
+#[case(Bug::LosesCapacity, Guarantee::ChunksKeepCapacity)]
+#[case(Bug::LeaksUsageOnFree, Guarantee::DropReclaims)]
+#[case(Bug::LeaksUsageOnFree, Guarantee::TakeReclaims)]
+#[case(Bug::CountsChunksInsteadOfBytes, Guarantee::UsageIsExact)]
+#[case(Bug::ChargesForEmptyPayloads, Guarantee::EmptyPayloads)]
+#[case(Bug::ReadsWhatWasFreed, Guarantee::FreedBytesNeverShow)]
+#[case(Bug::PrefetchEatsAWord, Guarantee::UsageIsExact)]
+#[case(Bug::PanicsOnPrefetch, Guarantee::PrefetchIsAHint)]
+#[case(Bug::RefusesEmptyPayloads, Guarantee::EmptyPayloads)]
+#[case(Bug::ReadsAtMostOneWindow, Guarantee::ManyRanges)]
+#[cfg_attr(
+    not(miri),
+    case(Bug::RefusesManyChunks, Guarantee::ChunksComeBackJoined)
+)]
+#[cfg_attr(not(miri), case(Bug::MixesThreadsUp, Guarantee::ThreadsStayApart))]
+fn every_bug_is_noticed_by_the_guarantee_it_breaks(#[case] bug: Bug, #[case] breaks: Guarantee) {
+    let check = AssertUnwindSafe(|| breaks.check(|| Mutant::with(bug)));
+    assert!(
+        panic::catch_unwind(check).is_err(),
+        "{bug:?} went unnoticed by {breaks:?}"
+    );
+}
+
+/// What is wrong with a `detach`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detach {
+    GivesACopy,
+    GivesZeros,
+    ForgetsToCount,
+}
+
+#[derive(Debug)]
+struct WrongDetach {
+    inner: KeepingBackend,
+    wrong: Detach,
+    /// Bytes that were detached and are still counted.
+    miscounted_bytes: Mutex<u64>,
+}
+
+impl WrongDetach {
+    fn with(wrong: Detach) -> Registry<Self> {
+        Registry::new(Self {
+            inner: KeepingBackend::new(),
+            wrong,
+            miscounted_bytes: Mutex::default(),
+        })
+    }
+}
+
+impl Backend for WrongDetach {
+    type Slot = KeptChunks;
+
+    fn name(&self) -> &'static str {
+        "wrong-detach"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<KeptChunks> {
+        self.inner.page_out(payload)
+    }
+
+    fn read(
+        &self,
+        slot: &KeptChunks,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        self.inner.read(slot, ranges, window)
+    }
+
+    fn detach(&self, slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
+        let detached = self.inner.detach(slot, wants)?;
+        let OwnedChunk::Vec(vec) = detached else {
+            return Ok(detached);
+        };
+        Ok(OwnedChunk::Vec(match self.wrong {
+            Detach::GivesACopy => vec.clone(),
+            Detach::GivesZeros => vec![0; vec.len()],
+            Detach::ForgetsToCount => {
+                *self.miscounted_bytes.lock().unwrap() += size_of_val(&vec[..]) as u64;
+                vec
+            }
+        }))
+    }
+
+    fn free(&self, slot: KeptChunks) {
+        self.inner.free(slot);
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.inner.usage();
+        usage.logical_bytes += *self.miscounted_bytes.lock().unwrap();
+        usage
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+}
+
+#[rstest]
+#[case(Detach::GivesACopy, Guarantee::SameAllocation)]
+#[case(Detach::GivesZeros, Guarantee::PayloadsComeBack)]
+#[case(Detach::ForgetsToCount, Guarantee::TakeReclaims)]
+fn every_wrong_detach_is_noticed(#[case] wrong: Detach, #[case] breaks: Guarantee) {
+    let check = AssertUnwindSafe(|| breaks.check(|| WrongDetach::with(wrong)));
+    assert!(
+        panic::catch_unwind(check).is_err(),
+        "{wrong:?} went unnoticed by {breaks:?}"
+    );
+}
+
+/// Clears the chunks although it fails: the model notices, because the suite
+/// has no backend that fails.
+#[derive(Debug)]
+struct ClearsAndFails;
+
+impl Backend for ClearsAndFails {
+    type Slot = ();
+
+    fn name(&self) -> &'static str {
+        "clears-and-fails"
+    }
+
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<()> {
+        payload.clear();
+        Err(pager_core::Error::ShutDown)
+    }
+
+    fn read(&self, (): &(), _: &[Range<usize>], _: &mut Window<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn free(&self, (): ()) {}
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[test]
+fn chunks_cleared_by_a_failed_pageout_are_noticed() {
+    let step = model::Step::PageOut {
+        seed: 1,
+        lens: vec![3],
+        memory: model::Memory::Vec,
+    };
+    let check = AssertUnwindSafe(|| {
+        model::run_with_failures(&Registry::new(ClearsAndFails), &[step], || {});
+    });
+    panic::catch_unwind(check).expect_err("the chunks are gone");
+}
+
+#[test]
+fn a_window_that_is_not_filled_is_an_error_and_not_rubbish() {
+    let registry = Mutant::with(Bug::FillsTooLittle);
+    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let mut found = vec![9];
+    let error = handle.read_at(0, 3, &mut found).unwrap_err();
+    assert!(matches!(error, pager_core::Error::Io { .. }));
+    assert_eq!(found, [9]);
+}
