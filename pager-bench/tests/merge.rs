@@ -1,5 +1,7 @@
 //! The merge program, run as a user runs it: every backend and preset, checked.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::process::{Command, Output};
 
 use pager_bench::CHUNK_BYTES;

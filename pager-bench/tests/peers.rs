@@ -1,5 +1,6 @@
 //! The programs that measure the device without pager, run as a user runs them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
