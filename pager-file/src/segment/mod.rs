@@ -1,1 +1,263 @@
 //! The default mode: extents in a few large segment files.
+//!
+//! ```text
+//! mod        SegmentStore: page out, read, free
+//! quota      bytes that may be stored
+//! space      segment files, and what is free in them
+//! allocator  which bytes belong to whom      (span, holes: its words and ranges)
+//! file       one segment file
+//! io_mode    direct or buffered, and why
+//! transfer   blocks on their way              (write, read, and the calls)
+//! staging    aligned buffers for memory that is not
+//! stats      what all of this looks like from outside
+//! ```
+//!
+//! A page-out reserves quota, takes an extent that has storage behind it, and
+//! writes into it; each step that fails undoes those before it. Blocks are
+//! 4 KiB: every transfer is whole blocks.
+
+mod allocator;
+mod file;
+mod holes;
+mod io_mode;
+mod quota;
+mod space;
+mod span;
+mod staging;
+mod stats;
+mod transfer;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pager_core::{Error, Payload, Result, SizeClass, Usage, Window};
+
+use crate::BACKEND;
+use crate::config::FileConfig;
+use crate::scratch::ScratchDir;
+
+use file::SegmentFile;
+use io_mode::IoPlan;
+use quota::Quota;
+use space::Space;
+use span::Extent;
+use staging::StagingPool;
+use stats::Counters;
+use transfer::BlockIo;
+
+pub use io_mode::SegmentIo;
+pub use stats::SegmentStats;
+
+/// Stores payloads as extents of segment files.
+///
+/// The files have no names, so there is nothing to remove; a forked child that
+/// drops its copy closes descriptors and no more.
+#[derive(Debug)]
+pub(crate) struct SegmentStore {
+    directory: Arc<ScratchDir>,
+    plan: IoPlan,
+    io: BlockIo,
+    quota: Quota,
+    space: Arc<Space>,
+    counters: Arc<Counters>,
+}
+
+/// Where one payload lies.
+#[derive(Debug)]
+pub(crate) struct SegmentSlot {
+    /// `None` for an empty payload.
+    extent: Option<Extent>,
+    len_bytes: u64,
+}
+
+impl SegmentStore {
+    /// A store in `directory`, without a segment. Tries direct I/O once.
+    ///
+    /// # Errors
+    ///
+    /// Those of creating a file there, and [`Error::Io`] if direct I/O is asked
+    /// for and cannot be had.
+    pub(crate) fn open(directory: Arc<ScratchDir>, config: &FileConfig) -> Result<Self> {
+        let staging = StagingPool::new();
+        let plan = IoPlan::choose(config.io, directory.fd(), &staging)
+            .map_err(|failed| error(&directory, "set up I/O", 0, failed.0))?;
+        let counters = Arc::new(Counters::default());
+        let io = BlockIo::new(
+            plan.mode,
+            staging,
+            Arc::clone(&counters),
+            directory.path().to_owned(),
+        );
+        let max_file_bytes = rustix::process::getrlimit(rustix::process::Resource::Fsize)
+            .current
+            .unwrap_or(i64::MAX as u64);
+        Ok(Self {
+            quota: Quota::new(config.quota_bytes),
+            space: Arc::new(Space::new(
+                config.slack_bytes,
+                max_file_bytes.min(i64::MAX as u64),
+                Arc::clone(&counters),
+            )),
+            directory,
+            plan,
+            io,
+            counters,
+        })
+    }
+
+    /// Stores a payload and empties its chunks, which keep their capacity.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QuotaExceeded`], [`Error::OutOfSpace`], [`Error::OutOfMemory`]
+    /// and [`Error::Io`]; the chunks are as they were, and nothing is left.
+    pub(crate) fn page_out(&self, payload: &mut Payload<'_>) -> Result<SegmentSlot> {
+        let len_bytes = payload.len_bytes();
+        if len_bytes == 0 {
+            payload.clear();
+            return Ok(SegmentSlot {
+                extent: None,
+                len_bytes: 0,
+            });
+        }
+        let class = SizeClass::for_bytes(len_bytes);
+        let reservation = self.quota.reserve(class.bytes() as u64)?;
+        let extent = self
+            .space
+            .acquire(class, &|| self.create_segment())
+            .map_err(|failed| error(&self.directory, "allocate", len_bytes as u64, failed))?;
+        let file = self.space.file(&extent);
+        if let Err(failed) = self.io.write_payload(file, extent.offset_bytes(), payload) {
+            self.space.release_unwritten(extent);
+            return Err(failed);
+        }
+        payload.clear();
+        reservation.keep();
+        self.count_logical(len_bytes as u64);
+        Ok(SegmentSlot {
+            extent: Some(extent),
+            len_bytes: len_bytes as u64,
+        })
+    }
+
+    /// Fills `window` with `ranges`, in words, which lie within the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::OutOfMemory`].
+    pub(crate) fn read(
+        &self,
+        slot: &SegmentSlot,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        match &slot.extent {
+            Some(extent) => self.io.read_ranges(
+                self.space.file(extent),
+                extent.offset_bytes(),
+                ranges,
+                window,
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives an extent back for reuse. Does not wait for the device.
+    pub(crate) fn free(&self, slot: SegmentSlot) {
+        let Some(extent) = slot.extent else { return };
+        let stored_bytes = extent.len_bytes();
+        self.counters
+            .logical_bytes
+            .fetch_sub(slot.len_bytes, Ordering::Relaxed);
+        // In this order: who is let in by the quota finds the extent.
+        self.space.release(extent);
+        self.quota.give_back(stored_bytes);
+    }
+
+    /// Gives all storage that holds nothing back to the file system, and says
+    /// how many bytes that was: zero where the file system cannot take it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; what was not given back stays for reuse.
+    pub(crate) fn trim(&self) -> Result<u64> {
+        self.space
+            .trim()
+            .map_err(|failed| error(&self.directory, "punch a hole", 0, failed))
+    }
+
+    /// Bytes of the extent that a payload lies in.
+    pub(crate) fn stored_bytes(&self, slot: &SegmentSlot) -> u64 {
+        slot.extent.as_ref().map_or(0, Extent::len_bytes)
+    }
+
+    /// What the store holds. No system call.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        usage.logical_bytes = self.counters.logical_bytes.load(Ordering::Relaxed);
+        usage.stored_bytes = self.quota.used_bytes();
+        usage.how = Cow::Owned(format!("{}: {}", self.plan.mode, self.plan.reason));
+        usage
+    }
+
+    /// What the store holds and has done. No system call.
+    pub(crate) fn stats(&self) -> SegmentStats {
+        let (bytes, segment_count) = self.space.usage();
+        let counters = &self.counters;
+        SegmentStats {
+            io: self.plan.mode,
+            reason: self.plan.reason.clone(),
+            segment_count,
+            logical_bytes: counters.logical_bytes.load(Ordering::Relaxed),
+            stored_bytes: bytes.live,
+            freed_bytes: bytes.freed,
+            reserved_bytes: bytes.fresh,
+            quota_bytes: self.quota.limit_bytes(),
+            write_calls: counters.write_calls.load(Ordering::Relaxed),
+            written_bytes: counters.written_bytes.load(Ordering::Relaxed),
+            read_calls: counters.read_calls.load(Ordering::Relaxed),
+            read_bytes: counters.read_bytes.load(Ordering::Relaxed),
+            allocate_calls: counters.allocate_calls.load(Ordering::Relaxed),
+            allocates_ahead: self.space.allocates_ahead(),
+            punched_bytes: counters.punched_bytes.load(Ordering::Relaxed),
+            punches_holes: self.space.punches_holes(),
+        }
+    }
+
+    fn create_segment(&self) -> std::io::Result<SegmentFile> {
+        let file = SegmentFile::create_in(self.directory.fd())?;
+        self.plan.prepare(&file)?;
+        Ok(file)
+    }
+
+    fn count_logical(&self, bytes: u64) {
+        self.counters
+            .logical_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SegmentStore {
+    fn drop(&mut self) {
+        // The files vanish with the store; giving parts of them back first is
+        // no use.
+        self.space.close();
+    }
+}
+
+fn error(
+    directory: &ScratchDir,
+    operation: &'static str,
+    needed_bytes: u64,
+    source: std::io::Error,
+) -> Error {
+    Error::from_io(
+        BACKEND,
+        operation,
+        Some(directory.path().to_owned()),
+        needed_bytes,
+        source,
+    )
+}

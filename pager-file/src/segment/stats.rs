@@ -1,0 +1,72 @@
+//! [`SegmentStats`]: what a store of segments holds and has done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::io_mode::SegmentIo;
+
+/// What a store of segments holds and has done.
+///
+/// Taken while other threads go on: each number is right at some moment of the
+/// call, and the byte counts of one state of storage are of the same moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// How bytes move between memory and the segment files.
+    pub io: SegmentIo,
+    /// Why they move that way, in a sentence for people.
+    pub reason: String,
+    /// Segment files begun: each is one file descriptor.
+    pub segment_count: u32,
+    /// Bytes of live payloads, as their callers count them.
+    pub logical_bytes: u64,
+    /// Bytes of the extents that hold them, which is what the quota counts.
+    pub stored_bytes: u64,
+    /// Bytes of storage that is held for reuse: freed extents.
+    pub freed_bytes: u64,
+    /// Bytes of storage that is held in advance and was never used.
+    pub reserved_bytes: u64,
+    /// The quota, if there is one.
+    pub quota_bytes: Option<u64>,
+    /// Calls that wrote blocks.
+    pub write_calls: u64,
+    /// Bytes they wrote.
+    pub written_bytes: u64,
+    /// Calls that read blocks.
+    pub read_calls: u64,
+    /// Bytes they read.
+    pub read_bytes: u64,
+    /// Calls that had storage allocated.
+    pub allocate_calls: u64,
+    /// Whether storage is promised before data moves. Where the file system
+    /// cannot do that, a full medium shows only while a payload is written.
+    pub allocates_ahead: bool,
+    /// Bytes of storage given back to the file system by punching holes.
+    pub punched_bytes: u64,
+    /// Whether the file system can take storage back from the middle of a file.
+    pub punches_holes: bool,
+}
+
+/// Totals that threads add to. Relaxed throughout: statistics.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) logical_bytes: AtomicU64,
+    pub(super) write_calls: AtomicU64,
+    pub(super) written_bytes: AtomicU64,
+    pub(super) read_calls: AtomicU64,
+    pub(super) read_bytes: AtomicU64,
+    pub(super) allocate_calls: AtomicU64,
+    pub(super) punched_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count_write(&self, bytes: usize) {
+        self.write_calls.fetch_add(1, Ordering::Relaxed);
+        self.written_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.read_calls.fetch_add(1, Ordering::Relaxed);
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}

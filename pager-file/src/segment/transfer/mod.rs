@@ -1,0 +1,18 @@
+//! How blocks travel between memory and segment files.
+//!
+//! ```text
+//! write    a payload, joined and padded to blocks, into its extent
+//! read     ranges of a payload out of its extent, into a window
+//! blocks   the system calls, and nothing else touches the files' bytes
+//! ```
+//!
+//! Every transfer covers whole blocks, so whatever is kept about blocks (their
+//! checksums, say) can be made and verified in `blocks` alone.
+
+mod blocks;
+mod read;
+mod write;
+
+pub(super) use blocks::BlockIo;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use blocks::DONTCACHE;
