@@ -4,9 +4,11 @@
 //! taken down again when the task ends or is interrupted. Refuses, with advice, where the machine
 //! does not allow a task what it needs.
 
+mod cargo;
 mod cgroup;
 mod child;
 mod interrupt;
+mod matrix;
 mod size;
 mod swap;
 mod with_memory;
@@ -19,11 +21,13 @@ use std::process::ExitCode;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     WithMemory(with_memory::Args),
+    BenchMatrix(matrix::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::WithMemory(args) => with_memory::run(&args),
+        Task::BenchMatrix(args) => matrix::run(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

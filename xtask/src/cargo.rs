@@ -1,0 +1,78 @@
+//! Calls of cargo on this workspace: where it is, and what its builds produced.
+//!
+//! Guarantees that executables are found where cargo says it put them, whatever the target
+//! directory is. Refuses to go on after a failed build.
+
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    // Cargo tells where the package is now; the compiled-in path is for a binary run by hand.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let parent = package.parent().map(Path::to_owned);
+    parent.unwrap_or(package)
+}
+
+/// A cargo command in the root of the workspace.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    // Not the `CARGO` variable: that is one toolchain's cargo, which knows no `+nightly`.
+    let mut command = Command::new("cargo");
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Builds with `args` and gives the executables by target name.
+///
+/// # Errors
+/// When cargo cannot be run or the build fails; its messages have been printed.
+pub(crate) fn executables(args: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = cargo(args)
+        .arg("--message-format=json-render-diagnostics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    Ok(parse_executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            let executable = message.get("executable")?.as_str()?;
+            let name = message.get("target")?.get("name")?.as_str()?;
+            Some((name.to_owned(), PathBuf::from(executable)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_executables, root};
+    use std::path::Path;
+
+    #[test]
+    fn executables_are_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"lib"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"merge"},"executable":"/t/release/merge"}
+not json
+{"reason":"build-finished","success":true}"#;
+        let found = parse_executables(messages);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found["merge"], Path::new("/t/release/merge"));
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().join("Cargo.toml").is_file());
+        assert!(root().join("pager-core").is_dir());
+    }
+}

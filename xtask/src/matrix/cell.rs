@@ -1,0 +1,256 @@
+//! Runs one cell: `merge` in a child under the cell's cap.
+//!
+//! Guarantees a record whatever happens to the child. Refuses to hide that a cell ran without the
+//! cap or the swap that it was meant to have.
+
+use super::plan::{Backend, Cell, Preset, name};
+use super::record::{Outcome, Record};
+use crate::cgroup::Cap;
+use crate::child::{self, End};
+use crate::size::Size;
+use anyhow::Context;
+use serde_json::{Map, Value};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What all cells of a matrix share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) merge: PathBuf,
+    pub(crate) chain_gib: f64,
+    pub(crate) scratch: PathBuf,
+    pub(crate) verify: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) has_swap: bool,
+    /// Prefetch distance of the fast preset.
+    pub(crate) lookahead: u32,
+}
+
+impl Bench {
+    /// Bytes that the two chains hold.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of GiB, checked when the arguments were read"
+    )]
+    pub(crate) fn working_set_bytes(&self) -> u64 {
+        (2.0 * self.chain_gib * (1u64 << 30) as f64) as u64
+    }
+
+    /// A record of a cell that has not run.
+    pub(crate) fn blank(&self, cell: Cell, why: &str) -> Record {
+        Record {
+            cell,
+            cap_bytes: cell.cap.cap_bytes(self.working_set_bytes()),
+            uncapped: false,
+            // Files hold what the file backend pages out; the others leave it to swap.
+            no_swap: cell.backend != Backend::File && !self.has_swap,
+            outcome: Outcome::NotRun,
+            exit_code: None,
+            error: Some(why.to_owned()),
+            merge: Map::new(),
+        }
+    }
+
+    /// Runs the cell. An error of the machinery is a failed cell, too.
+    pub(crate) fn run(&self, cell: Cell) -> Record {
+        let mut record = self.blank(cell, "interrupted");
+        if let Err(error) = self.try_run(&mut record) {
+            record.outcome = Outcome::Failed;
+            record.error = Some(format!("{error:#}"));
+        }
+        record
+    }
+
+    fn try_run(&self, record: &mut Record) -> anyhow::Result<()> {
+        let argv = self.argv(record.cell);
+        let cap = match record.cap_bytes {
+            None => None,
+            Some(bytes) => Cap::new(Size::from_bytes(bytes)).ok(),
+        };
+        record.uncapped = record.cap_bytes.is_some() && cap.is_none();
+        let mut command = match &cap {
+            Some(cap) => cap.command(&argv),
+            None => {
+                let mut command = Command::new(&argv[0]);
+                command.args(&argv[1..]);
+                command
+            }
+        };
+        // Files, not pipes: nobody has to drain them while the child runs.
+        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?)
+            .spawn()
+            .context("cannot start merge")?;
+        match child::wait(&mut child, Some(Instant::now() + self.timeout))? {
+            End::Interrupted => {}
+            End::TimedOut => {
+                record.outcome = Outcome::TimedOut;
+                record.error = Some(format!("took longer than {} s", self.timeout.as_secs()));
+            }
+            End::Exited(status) => {
+                let code = child::exit_code(status);
+                record.exit_code = Some(code);
+                if code == 0 {
+                    record.merge = parse(&read(stdout)?)?;
+                    record.outcome = Outcome::Ok;
+                    record.error = None;
+                } else if cap.is_some_and(|cap| cap.oom_kills() > 0) {
+                    record.outcome = Outcome::OutOfMemory;
+                    record.error = Some("killed by the memory cap".to_owned());
+                } else {
+                    let said = read(stderr)?;
+                    record.outcome = Outcome::Failed;
+                    record.error = Some(format!("exit code {code}: {}", said.trim()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn argv(&self, cell: Cell) -> Vec<OsString> {
+        let mut argv = vec![self.merge.clone().into_os_string()];
+        let mut option = |name: &str, value: &str| argv.extend([name.into(), value.into()]);
+        option("--backend", &name(&cell.backend));
+        if let Some(preset) = cell.preset {
+            option("--preset", &name(&preset));
+        }
+        // The published strategies have no prefetch.
+        let lookahead = match cell.preset {
+            Some(Preset::Fast) => self.lookahead,
+            Some(Preset::Seed) | None => 0,
+        };
+        option("--chain-gib", &self.chain_gib.to_string());
+        option("--threads", &cell.threads.to_string());
+        option("--data", &name(&cell.data));
+        option("--lookahead", &lookahead.to_string());
+        argv.extend(["--scratch".into(), self.scratch.clone().into_os_string()]);
+        argv.push("--json".into());
+        if self.verify {
+            argv.push("--verify".into());
+        }
+        argv
+    }
+}
+
+/// The device's ceiling by the `ceiling` binary, in GiB/s.
+///
+/// # Errors
+/// When it fails or prints no `ceiling_gib_s`.
+pub(crate) fn ceiling(binary: &Path, scratch: &Path, gib: f64) -> anyhow::Result<f64> {
+    let output = Command::new(binary)
+        .args(["--json", "--gib", &gib.to_string(), "--scratch"])
+        .arg(scratch)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start ceiling")?;
+    if !output.status.success() {
+        anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    parse(&String::from_utf8_lossy(&output.stdout))?
+        .get("ceiling_gib_s")
+        .and_then(Value::as_f64)
+        .context("no ceiling_gib_s in what ceiling printed")
+}
+
+fn read(mut file: File) -> anyhow::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last line that is a JSON object.
+fn parse(stdout: &str) -> anyhow::Result<Map<String, Value>> {
+    stdout
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str(line).ok())
+        .context("no line of JSON was printed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::{Backend, Cell, Data, Preset};
+    use super::super::record::Outcome;
+    use super::{Bench, parse};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn cell(preset: Preset) -> Cell {
+        Cell {
+            data: Data::Lineitem,
+            cap: "none".parse().unwrap(),
+            threads: 2,
+            backend: Backend::Swap,
+            preset: Some(preset),
+        }
+    }
+
+    /// A bench whose `merge` is a shell script.
+    fn bench(dir: &Path, script: &str) -> Bench {
+        let merge = dir.join("merge");
+        fs::write(&merge, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&merge, fs::Permissions::from_mode(0o700)).unwrap();
+        Bench {
+            merge,
+            chain_gib: 0.125,
+            scratch: "/var/tmp".into(),
+            verify: true,
+            timeout: Duration::from_secs(20),
+            has_swap: false,
+            lookahead: 4,
+        }
+    }
+
+    #[test]
+    fn only_the_fast_preset_looks_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = bench(dir.path(), "");
+        for (preset, lookahead) in [(Preset::Seed, "0"), (Preset::Fast, "4")] {
+            let argv = bench.argv(cell(preset));
+            let at = argv.iter().position(|a| a == "--lookahead").unwrap();
+            assert_eq!(argv[at + 1], lookahead);
+            assert!(argv.iter().any(|a| a == "--verify"));
+        }
+        assert_eq!(bench.working_set_bytes(), 256 << 20);
+    }
+
+    #[test]
+    fn what_merge_prints_is_kept_and_a_failure_keeps_its_words_and_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = bench(dir.path(), r#"echo '{"through_gib_s": 1.5}'"#).run(cell(Preset::Fast));
+        assert_eq!(good.outcome, Outcome::Ok);
+        assert_eq!(good.number("through_gib_s"), Some(1.5));
+        assert!(good.no_swap);
+        let bad = bench(dir.path(), "echo no room >&2; exit 3").run(cell(Preset::Fast));
+        assert_eq!((bad.outcome, bad.exit_code), (Outcome::Failed, Some(3)));
+        assert_eq!(bad.error.unwrap(), "exit code 3: no room");
+        let silent = bench(dir.path(), "exit 0").run(cell(Preset::Fast));
+        assert_eq!(silent.outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_cell_that_hangs_is_timed_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bench = bench(dir.path(), "exec sleep 60");
+        bench.timeout = Duration::from_millis(50);
+        assert_eq!(bench.run(cell(Preset::Seed)).outcome, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn the_last_json_object_counts() {
+        assert!(parse("").is_err());
+        assert!(parse("[1]").is_err());
+        assert_eq!(parse("hello\n{\"a\":1}\n{\"a\":2}\nbye").unwrap()["a"], 2);
+    }
+}

@@ -1,0 +1,205 @@
+//! What came of each cell, and the files that keep it.
+//!
+//! Guarantees that every planned cell has a record, also one that failed or never ran, and that
+//! what `merge` said is kept whole. Refuses to turn a failed cell into a number.
+
+use super::plan::Cell;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// How a cell ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Ok,
+    Failed,
+    TimedOut,
+    /// Killed by its cap.
+    OutOfMemory,
+    /// The matrix ended before its turn.
+    NotRun,
+}
+
+/// One cell's result.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Record {
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) cap_bytes: Option<u64>,
+    /// A cap was planned and could not be had.
+    pub(crate) uncapped: bool,
+    /// The cell relies on swap and the machine has none.
+    pub(crate) no_swap: bool,
+    pub(crate) outcome: Outcome,
+    pub(crate) exit_code: Option<u8>,
+    pub(crate) error: Option<String>,
+    /// What `merge` printed.
+    pub(crate) merge: Map<String, Value>,
+}
+
+impl Record {
+    /// A number that `merge` reported.
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        self.merge.get(key)?.as_f64()
+    }
+
+    /// Whether the matrix as a whole has failed by this cell. Without swap, data that must stay
+    /// in memory cannot fit under a cap: that the kernel kills such a cell is its result.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self.outcome {
+            Outcome::Ok => false,
+            Outcome::OutOfMemory => !self.no_swap,
+            Outcome::Failed | Outcome::TimedOut | Outcome::NotRun => true,
+        }
+    }
+
+    /// The remarks of the report.
+    pub(crate) fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        if self.uncapped {
+            notes.push("uncapped".to_owned());
+        }
+        if self.no_swap {
+            notes.push("no swap".to_owned());
+        }
+        match self.outcome {
+            Outcome::Ok => {}
+            Outcome::OutOfMemory => notes.push("out of memory".to_owned()),
+            Outcome::Failed | Outcome::TimedOut | Outcome::NotRun => {
+                let error = self.error.as_deref().unwrap_or("failed");
+                // One line of a table; the files have it whole.
+                let line = error.lines().last().unwrap_or(error);
+                notes.push(line.chars().take(60).collect());
+            }
+        }
+        notes.join(", ")
+    }
+}
+
+/// Throughput over that of the seed preset in the same cell.
+pub(crate) fn ratio_to_seed(record: &Record, all: &[Record]) -> Option<f64> {
+    record.cell.preset?;
+    let seed = all.iter().find(|r| r.cell == record.cell.seed())?;
+    let (ours, theirs) = (
+        record.number("through_gib_s")?,
+        seed.number("through_gib_s")?,
+    );
+    (theirs > 0.0).then(|| ours / theirs)
+}
+
+/// The columns of `results.csv` that come from the matrix; those of `merge` follow.
+const OWN_COLUMNS: [&str; 11] = [
+    "data",
+    "cap",
+    "threads",
+    "backend",
+    "preset",
+    "cap_bytes",
+    "uncapped",
+    "no_swap",
+    "outcome",
+    "exit_code",
+    "error",
+];
+
+/// Writes one line per record.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_csv(path: &Path, records: &[Record]) -> anyhow::Result<()> {
+    let mut columns: Vec<String> = OWN_COLUMNS.map(str::to_owned).into();
+    for key in records.iter().flat_map(|r| r.merge.keys()) {
+        if !columns.contains(key) {
+            columns.push(key.clone());
+        }
+    }
+    let mut writer = csv::Writer::from_path(path)?;
+    writer.write_record(&columns)?;
+    for record in records {
+        let own = serde_json::to_value(record)?;
+        writer.write_record(columns.iter().map(|column| {
+            match own.get(column).or_else(|| record.merge.get(column)) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            }
+        }))?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::plan::{Backend, Cell, Data, Preset};
+    use super::{Outcome, Record, ratio_to_seed, write_csv};
+
+    /// A record with a throughput, or a failed one.
+    pub(crate) fn record(preset: Option<Preset>, through: Option<f64>) -> Record {
+        let mut merge = serde_json::Map::new();
+        if let Some(through) = through {
+            merge.insert("through_gib_s".to_owned(), through.into());
+            merge.insert("major_faults".to_owned(), 7.into());
+            merge.insert("peak_rss_bytes".to_owned(), (3 << 20).into());
+        }
+        Record {
+            cell: Cell {
+                data: Data::Random,
+                cap: "1/2".parse().unwrap(),
+                threads: 1,
+                backend: preset.map_or(Backend::None, |_| Backend::Swap),
+                preset,
+            },
+            cap_bytes: Some(1 << 20),
+            uncapped: false,
+            no_swap: false,
+            outcome: through.map_or(Outcome::Failed, |_| Outcome::Ok),
+            exit_code: Some(u8::from(through.is_none())),
+            error: through.is_none().then(|| "it broke".to_owned()),
+            merge,
+        }
+    }
+
+    #[test]
+    fn a_ratio_needs_both_presets_of_a_cell() {
+        let all = [
+            record(Some(Preset::Seed), Some(0.5)),
+            record(Some(Preset::Fast), Some(2.0)),
+            record(None, Some(1.0)),
+        ];
+        assert_eq!(ratio_to_seed(&all[1], &all), Some(4.0));
+        assert_eq!(ratio_to_seed(&all[0], &all), Some(1.0));
+        assert_eq!(ratio_to_seed(&all[2], &all), None);
+        assert_eq!(ratio_to_seed(&all[1], &all[1..]), None);
+        let broken = [record(Some(Preset::Seed), None), all[1].clone()];
+        assert_eq!(ratio_to_seed(&broken[1], &broken), None);
+    }
+
+    #[test]
+    fn a_cell_that_cannot_fit_without_swap_is_no_failure_of_the_matrix() {
+        let mut killed = record(Some(Preset::Seed), None);
+        killed.outcome = Outcome::OutOfMemory;
+        assert!(killed.is_failure());
+        killed.no_swap = true;
+        assert!(!killed.is_failure());
+        assert_eq!(killed.notes(), "no swap, out of memory");
+    }
+
+    #[test]
+    fn the_csv_has_a_line_per_record_and_every_key_of_merge() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.csv");
+        let all = [record(Some(Preset::Seed), None), record(None, Some(1.5))];
+        write_csv(&path, &all).unwrap();
+        let mut reader = csv::Reader::from_path(&path).unwrap();
+        let headers = reader.headers().unwrap().clone();
+        let column = |name: &str| headers.iter().position(|h| h == name).unwrap();
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(&rows[0][column("error")], "it broke");
+        assert_eq!(&rows[0][column("through_gib_s")], "");
+        assert_eq!(&rows[1][column("through_gib_s")], "1.5");
+        assert_eq!(&rows[1][column("preset")], "");
+    }
+}
