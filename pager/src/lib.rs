@@ -1,1 +1,92 @@
-//! Placeholder.
+//! Out-of-core paging of `u64` columns: say what is cold, read a range of it,
+//! take it back. This crate is the facade over the backends of **pager**; it
+//! chooses between them at run time.
+//!
+//! You hold columns as chunks of words (`Vec<u64>`, typically 2 MiB) that will
+//! not be touched for a while. [`Pager::pageout`] takes their words away and
+//! returns a [`Handle`]; [`Pager::read_at`] copies a range back, and
+//! [`Pager::take`] brings everything back and frees the storage.
+//!
+//! ```
+//! use pager::{BackendKind, Pager};
+//!
+//! let pager = Pager::new();
+//! let mut column: Vec<u64> = (0..1 << 18).collect();
+//! let handle = pager.pageout_to(BackendKind::Swap, std::slice::from_mut(&mut column))?;
+//! assert!(column.is_empty());
+//!
+//! let mut part = Vec::new();
+//! pager.read_at(&handle, 1000, 2, &mut part)?;
+//! assert_eq!(part, [1000, 1001]);
+//!
+//! pager.take(handle, &mut column)?;
+//! assert_eq!(column.len(), 1 << 18);
+//! # Ok::<(), pager::Error>(())
+//! ```
+//!
+//! * A [`Pager`] is a value; the [free functions](global) work on one for the
+//!   whole process.
+//! * Two backends, each behind a cargo feature of its name, both on by default:
+//!   `swap` keeps payloads in anonymous memory and has the kernel move them,
+//!   `file` keeps them in scratch files. Asking for one that is not in the build
+//!   is [`Error::BackendDisabled`].
+//! * [`Pager::set_backend`] affects later page-outs only: a handle stays with the
+//!   backend that made it.
+//! * Data that must outlive the process does not belong here: nothing is durable.
+//! * A program with one backend can depend on `pager-core` and that backend and
+//!   have no dispatch at all.
+//!
+//! ```text
+//! kind      which backends there are
+//! preset    which strategies they use
+//! builder   what a Pager may be told
+//! pager     Pager: page out, read, take, choose
+//! selector  the backend that the next page-out goes to
+//! scratch   the file backend, opened when it is first needed
+//! handle    Handle: a payload on whichever backend
+//! stats     what all backends hold and have done
+//! global    the same operations on one Pager for the whole process
+//! ```
+
+#![allow(
+    clippy::result_large_err,
+    reason = "a take that fails gives its handle back, by value"
+)]
+
+mod builder;
+pub mod global;
+mod handle;
+mod kind;
+mod pager;
+mod preset;
+#[cfg(feature = "file")]
+mod scratch;
+mod selector;
+mod stats;
+
+pub use builder::PagerBuilder;
+#[cfg(feature = "file")]
+pub use global::reap;
+pub use global::{
+    backend, handles, install, pageout, pageout_to, prefetch, prefetch_at, read_at, read_at_many,
+    set_backend, set_scratch_dir, stats, take,
+};
+pub use handle::Handle;
+pub use kind::{BackendKind, ParseNameError};
+pub use pager::Pager;
+pub use preset::Preset;
+pub use stats::PagerStats;
+
+pub use pager_core::{
+    self, Arena, Chunk, ChunkBuf, Destination, Error, HandleInfo, Result, ScratchProblem, Stats,
+    TakeError, Usage,
+};
+#[cfg(feature = "file")]
+pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};
+#[cfg(feature = "swap")]
+pub use pager_swap::{self, Finding, SeedAdvice, SwapBackend, SwapMode, SwapStats};
+
+/// The examples of the project's front page, compiled and run.
+#[cfg(all(doctest, feature = "swap", feature = "file"))]
+#[doc = include_str!("../../README.md")]
+struct ReadmeExamples;

@@ -1,0 +1,143 @@
+//! Phases, progress and the summary.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use pager::{BackendKind, Pager};
+
+use crate::table::COLUMN_COUNT;
+
+/// Progress of one phase in rows; drawn on a terminal only.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    pub(crate) fn add(&self, rows: usize) {
+        self.0.inc(rows as u64);
+    }
+}
+
+/// How long each phase took.
+#[derive(Debug)]
+pub(crate) struct Report {
+    expected_rows: u64,
+    phases: Vec<(&'static str, Duration)>,
+}
+
+/// What the summary tells.
+#[derive(Debug)]
+pub(crate) struct Summary<'a> {
+    pub(crate) pager: &'a Pager,
+    pub(crate) scale: f64,
+    pub(crate) rows: u64,
+    pub(crate) run_count: usize,
+    pub(crate) budget_bytes: u64,
+    pub(crate) buffer_bytes: u64,
+}
+
+impl Report {
+    pub(crate) fn new(expected_rows: u64) -> Self {
+        Self {
+            expected_rows,
+            phases: Vec::new(),
+        }
+    }
+
+    /// Runs `phase` and remembers how long it took.
+    pub(crate) fn phase<T>(
+        &mut self,
+        name: &'static str,
+        phase: impl FnOnce(&Progress) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let bar = ProgressBar::new(self.expected_rows).with_message(name);
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg:10} {wide_bar} {human_pos} rows, {eta} left")
+        {
+            bar.set_style(style);
+        }
+        let progress = Progress(bar);
+        let start = Instant::now();
+        let result = phase(&progress);
+        self.phases.push((name, start.elapsed()));
+        progress.0.finish_and_clear();
+        result
+    }
+
+    pub(crate) fn print(&self, summary: &Summary<'_>) {
+        let table_bytes = summary.rows * COLUMN_COUNT as u64 * size_of::<u64>() as u64;
+        let stats = summary.pager.stats();
+        let (total, active) = (&stats.total, stats.active);
+        println!(
+            "lineitem at scale {}: {} rows, {COLUMN_COUNT} columns, {}",
+            summary.scale,
+            summary.rows,
+            size(table_bytes)
+        );
+        println!("backend    {active}, preset {}", summary.pager.preset());
+        if let Some(of) = stats.of(active)
+            && !of.backend.how.is_empty()
+        {
+            println!("           {}", of.backend.how);
+        }
+        if let (BackendKind::File, Some(path)) = (active, summary.pager.scratch_dir()) {
+            println!("scratch    {}", path.display());
+        }
+        println!(
+            "memory     buffers of at most {} in a budget of {}; {} sorted runs",
+            size(summary.buffer_bytes),
+            size(summary.budget_bytes),
+            summary.run_count
+        );
+        println!(
+            "paged out  {} in {} page-outs",
+            size(total.paged_out_bytes),
+            total.pageouts
+        );
+        println!(
+            "paged in   {} in {} range reads and {} takes",
+            size(total.read_bytes + total.taken_bytes),
+            total.reads,
+            total.takes
+        );
+        match peak_rss_bytes() {
+            Some(bytes) => println!("peak RSS   {}", size(bytes)),
+            None => println!("peak RSS   not known on this platform"),
+        }
+        for (name, time) in &self.phases {
+            let seconds = time.as_secs_f64();
+            println!(
+                "{name:<10} {seconds:.2} s, {:.0} MiB/s",
+                mib(table_bytes) / seconds.max(1e-9)
+            );
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(unix)]
+fn peak_rss_bytes() -> Option<u64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+
+    // Kibibytes, but bytes on macOS.
+    let unit = if cfg!(target_vendor = "apple") {
+        1
+    } else {
+        1024
+    };
+    let peak = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
+    Some(u64::try_from(peak).ok()? * unit)
+}
+
+#[cfg(not(unix))]
+fn peak_rss_bytes() -> Option<u64> {
+    None
+}

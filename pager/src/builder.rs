@@ -1,0 +1,100 @@
+//! [`PagerBuilder`]: what a pager may be told before it is made.
+
+use std::path::PathBuf;
+
+use pager_core::Result;
+
+use crate::{BackendKind, Pager, Preset};
+
+/// Settings for a [`Pager`]. Every one has a default.
+///
+/// ```
+/// use pager::{BackendKind, Pager, Preset};
+///
+/// let pager = Pager::builder()
+///     .backend(BackendKind::Swap)
+///     .preset(Preset::Seed)
+///     .build()?;
+/// assert_eq!(pager.preset(), Preset::Seed);
+/// # Ok::<(), pager::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PagerBuilder {
+    pub(crate) backend: Option<BackendKind>,
+    pub(crate) preset: Preset,
+    pub(crate) scratch_dir: Option<PathBuf>,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) allow_memory_fs: bool,
+    #[cfg(feature = "file")]
+    pub(crate) io: pager_file::IoChoice,
+}
+
+impl PagerBuilder {
+    /// The backend of the first page-outs. Default: swap, or file in a build
+    /// without swap.
+    pub fn backend(mut self, kind: BackendKind) -> Self {
+        self.backend = Some(kind);
+        self
+    }
+
+    /// Which strategies the backends use. Default: [`Preset::Fast`].
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = preset;
+        self
+    }
+
+    /// Where the file backend makes its scratch directory. [`build`](Self::build)
+    /// opens it at once, so that a bad one is an error then.
+    ///
+    /// Default: the environment variable `PAGER_SCRATCH`, else `/var/tmp`,
+    /// opened by the first page-out to file.
+    pub fn scratch_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.scratch_dir = Some(path.into());
+        self
+    }
+
+    /// Bytes that the file backend may store. Default: as many as fit.
+    pub fn quota_bytes(mut self, bytes: u64) -> Self {
+        self.quota_bytes = Some(bytes);
+        self
+    }
+
+    /// How the file backend moves bytes. Default: what the file system does best.
+    #[cfg(feature = "file")]
+    pub fn io(mut self, io: pager_file::IoChoice) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// Whether the scratch directory may lie on tmpfs or ramfs, which is memory.
+    /// Default: no.
+    pub fn allow_memory_fs(mut self, allow: bool) -> Self {
+        self.allow_memory_fs = allow;
+        self
+    }
+
+    /// Makes the pager.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) if the backend
+    /// asked for, or the one that a setting is for, is not in the build; and
+    /// those of [`Pager::set_scratch_dir`] if a scratch directory was named.
+    pub fn build(self) -> Result<Pager> {
+        if let Some(kind) = self.backend {
+            kind.enabled()?;
+        }
+        let concerns_file =
+            self.scratch_dir.is_some() || self.quota_bytes.is_some() || self.allow_memory_fs;
+        if concerns_file {
+            BackendKind::File.enabled()?;
+        }
+        let scratch_dir = self.scratch_dir.clone();
+        let pager = Pager::from_settings(self);
+        if let Some(root) = scratch_dir {
+            pager.set_scratch_dir(root)?;
+        }
+        Ok(pager)
+    }
+}

@@ -1,0 +1,149 @@
+//! The operations of [`Pager`] on one pager for the whole process.
+//!
+//! For programs in which many parts page out and none of them should have to
+//! carry a [`Pager`] around. The process-wide pager is made with default settings
+//! by the first call of any of these functions, unless [`install`] has put one in
+//! place before. It lives until the process ends; whatever its file backend keeps
+//! on disk disappears with the process.
+//!
+//! ```
+//! let handle = pager::pageout(&mut [vec![1, 2, 3]])?;
+//! let mut words = Vec::new();
+//! pager::take(handle, &mut words)?;
+//! assert_eq!(words, [1, 2, 3]);
+//! # Ok::<(), pager::Error>(())
+//! ```
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use pager_core::{Chunk, Destination, HandleInfo, Result, TakeError};
+
+use crate::{BackendKind, Handle, Pager, PagerStats};
+
+static PAGER: OnceLock<Pager> = OnceLock::new();
+
+/// The process-wide pager.
+pub fn pager() -> &'static Pager {
+    PAGER.get_or_init(Pager::new)
+}
+
+/// Makes `pager` the process-wide one.
+///
+/// # Errors
+///
+/// `pager` itself, if the process has one already.
+pub fn install(pager: Pager) -> Result<(), Box<Pager>> {
+    PAGER.set(pager).map_err(Box::new)
+}
+
+/// [`Pager::backend`] of the process-wide pager.
+#[must_use]
+pub fn backend() -> BackendKind {
+    pager().backend()
+}
+
+/// [`Pager::set_backend`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn set_backend(kind: BackendKind) -> Result<()> {
+    pager().set_backend(kind)
+}
+
+/// [`Pager::set_scratch_dir`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn set_scratch_dir(path: impl AsRef<Path>) -> Result<()> {
+    pager().set_scratch_dir(path)
+}
+
+/// [`Pager::reap`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+#[cfg(feature = "file")]
+pub fn reap() -> Result<pager_file::Reaped> {
+    pager().reap()
+}
+
+/// [`Pager::pageout`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn pageout<C: Chunk>(chunks: &mut [C]) -> Result<Handle> {
+    pager().pageout(chunks)
+}
+
+/// [`Pager::pageout_to`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn pageout_to<C: Chunk>(kind: BackendKind, chunks: &mut [C]) -> Result<Handle> {
+    pager().pageout_to(kind, chunks)
+}
+
+/// [`Pager::read_at`]; the handle may be of any pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn read_at<D: Destination>(
+    handle: &Handle,
+    offset: usize,
+    len: usize,
+    dst: &mut D,
+) -> Result<()> {
+    handle.read_at(offset, len, dst)
+}
+
+/// [`Pager::read_at_many`]; the handle may be of any pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn read_at_many<D: Destination>(
+    handle: &Handle,
+    ranges: &[Range<usize>],
+    dst: &mut D,
+) -> Result<()> {
+    handle.read_at_many(ranges, dst)
+}
+
+/// [`Pager::prefetch`]; the handle may be of any pager.
+pub fn prefetch(handle: &Handle) {
+    handle.prefetch();
+}
+
+/// [`Pager::prefetch_at`]; the handle may be of any pager.
+pub fn prefetch_at(handle: &Handle, offset: usize, len: usize) {
+    handle.prefetch_at(offset, len);
+}
+
+/// [`Pager::take`]; the handle may be of any pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn take<D: Destination>(handle: Handle, dst: &mut D) -> Result<(), TakeError<Handle>> {
+    handle.take(dst)
+}
+
+/// [`Pager::stats`] of the process-wide pager.
+#[must_use]
+pub fn stats() -> PagerStats {
+    pager().stats()
+}
+
+/// [`Pager::handles`] of the process-wide pager.
+#[must_use]
+pub fn handles() -> Vec<HandleInfo> {
+    pager().handles()
+}

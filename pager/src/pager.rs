@@ -1,0 +1,303 @@
+//! [`Pager`]: pages payloads out through the backend that is selected, and works
+//! on handles of every backend.
+//!
+//! Contains no mechanism: it picks a registry and forwards.
+
+use std::ops::Range;
+use std::path::Path;
+
+use pager_core::{Chunk, Destination, HandleInfo, Result, Stats, TakeError};
+
+use crate::selector::Selector;
+use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
+
+/// The backends of this build behind one set of operations.
+///
+/// All methods take `&self` and may run on many threads at once; share a pager by
+/// reference or in an `Arc`. The swap backend is ready at once; the file backend
+/// opens its scratch directory when it is first paged out to, or by
+/// [`set_scratch_dir`](Self::set_scratch_dir).
+///
+/// ```
+/// use pager::{BackendKind, Pager};
+///
+/// let pager = Pager::new();
+/// let early = pager.pageout(&mut [vec![1, 2, 3]])?;
+/// pager.set_backend(BackendKind::Swap)?;
+///
+/// let mut words = Vec::new();
+/// pager.read_at_many(&early, &[2..3, 0..2], &mut words)?;
+/// assert_eq!(words, [3, 1, 2]);
+/// assert_eq!(pager.stats().total.live_handles, 1);
+/// # Ok::<(), pager::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pager {
+    selector: Selector,
+    preset: Preset,
+    #[cfg(feature = "swap")]
+    swap: pager_core::Registry<pager_swap::SwapBackend>,
+    #[cfg(feature = "file")]
+    file: crate::scratch::ScratchCell,
+}
+
+impl Pager {
+    /// A pager with default settings: backend swap (file in a build without
+    /// swap), preset fast, scratch directory by `PAGER_SCRATCH`, else `/var/tmp`.
+    ///
+    /// Makes no system call for the file backend.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from_settings(PagerBuilder::default())
+    }
+
+    /// Settings, to be followed by [`build`](PagerBuilder::build).
+    pub fn builder() -> PagerBuilder {
+        PagerBuilder::default()
+    }
+
+    /// What the builder has checked.
+    pub(crate) fn from_settings(settings: PagerBuilder) -> Self {
+        Self {
+            selector: Selector::new(settings.backend.unwrap_or_else(BackendKind::first_enabled)),
+            preset: settings.preset,
+            #[cfg(feature = "swap")]
+            swap: pager_core::Registry::new(swap_backend(settings.preset)),
+            #[cfg(feature = "file")]
+            file: crate::scratch::ScratchCell::new(crate::scratch::Settings {
+                preset: settings.preset,
+                io: settings.io,
+                quota_bytes: settings.quota_bytes,
+                allow_memory_fs: settings.allow_memory_fs,
+            }),
+        }
+    }
+
+    /// The strategies the backends use.
+    #[must_use]
+    pub fn preset(&self) -> Preset {
+        self.preset
+    }
+
+    /// The backend that the next [`pageout`](Self::pageout) goes to.
+    #[must_use]
+    pub fn backend(&self) -> BackendKind {
+        self.selector.get()
+    }
+
+    /// Selects the backend of later page-outs.
+    ///
+    /// Handles made before stay where they are and work as before. A page-out
+    /// that runs on another thread meanwhile goes wholly to one of the two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled); the selection
+    /// is then as it was.
+    pub fn set_backend(&self, kind: BackendKind) -> Result<()> {
+        self.selector.set(kind.enabled()?);
+        Ok(())
+    }
+
+    /// Has the file backend make its scratch directory under `path`, and removes
+    /// from there what processes that have died left behind.
+    ///
+    /// The same path again is no change. Another one replaces it if no handle of
+    /// the file backend is live. After a failure nothing has changed, and the call
+    /// may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ScratchUnavailable`](crate::Error::ScratchUnavailable) with what
+    /// is wrong with the directory, [`ScratchProblem::InUse`] if handles are live
+    /// in another; [`Error::BackendDisabled`](crate::Error::BackendDisabled).
+    ///
+    /// [`ScratchProblem::InUse`]: crate::ScratchProblem::InUse
+    pub fn set_scratch_dir(&self, path: impl AsRef<Path>) -> Result<()> {
+        #[cfg(feature = "file")]
+        return self.file.set_root(path.as_ref());
+        #[cfg(not(feature = "file"))]
+        {
+            let _ = path;
+            Err(BackendKind::File.disabled())
+        }
+    }
+
+    /// The directory of this process under the scratch root, if the file backend
+    /// has been opened.
+    #[cfg(feature = "file")]
+    #[must_use]
+    pub fn scratch_dir(&self) -> Option<std::path::PathBuf> {
+        let open = self.file.current()?;
+        Some(open.backend().directory().to_path_buf())
+    }
+
+    /// Removes what processes that have died left under the scratch root. A
+    /// process that runs for long may call it now and then; opening the scratch
+    /// directory does it once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if the scratch root cannot be listed, and
+    /// those of [`set_scratch_dir`](Self::set_scratch_dir) if it was not open yet.
+    #[cfg(feature = "file")]
+    pub fn reap(&self) -> Result<pager_file::Reaped> {
+        self.file.for_pageout()?.backend().reap()
+    }
+
+    /// Pages out `chunks` as one payload, their words joined in order, through the
+    /// selected backend.
+    ///
+    /// On success every chunk is empty. Chunks are `Vec<u64>`s or
+    /// [`ChunkBuf`](crate::ChunkBuf)s. A payload without words belongs to the
+    /// selected backend as any other does.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says, those of [`set_scratch_dir`](Self::set_scratch_dir)
+    /// if the file backend has to be opened, and
+    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) in a build
+    /// without backends. Every chunk is then as it was.
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle> {
+        self.pageout_to(self.selector.get(), chunks)
+    }
+
+    /// [`pageout`](Self::pageout) through a backend named here and now.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn pageout_to<C: Chunk>(&self, kind: BackendKind, chunks: &mut [C]) -> Result<Handle> {
+        match kind.enabled()? {
+            #[cfg(feature = "swap")]
+            BackendKind::Swap => self.swap.pageout(chunks).map(Handle::Swap),
+            #[cfg(feature = "file")]
+            BackendKind::File => {
+                // Held until the handle counts: see `ScratchCell`.
+                let open = self.file.for_pageout()?;
+                open.pageout(chunks).map(Handle::File)
+            }
+            #[cfg(not(all(feature = "swap", feature = "file")))]
+            other => {
+                let _ = chunks;
+                Err(other.disabled())
+            }
+        }
+    }
+
+    /// Appends `len` words from word `offset` on to `dst`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`](crate::Error::OutOfBounds), and what the backend
+    /// says; `dst` is as it was.
+    pub fn read_at<D: Destination>(
+        &self,
+        handle: &Handle,
+        offset: usize,
+        len: usize,
+        dst: &mut D,
+    ) -> Result<()> {
+        handle.read_at(offset, len, dst)
+    }
+
+    /// Appends the words of all `ranges`, in the order given, to `dst`.
+    ///
+    /// Ranges may overlap, touch, repeat and be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`](crate::Error::OutOfBounds) if any range is reversed
+    /// or reaches outside the payload, and what the backend says; `dst` is as it
+    /// was.
+    pub fn read_at_many<D: Destination>(
+        &self,
+        handle: &Handle,
+        ranges: &[Range<usize>],
+        dst: &mut D,
+    ) -> Result<()> {
+        handle.read_at_many(ranges, dst)
+    }
+
+    /// Hints that the whole payload will be read or taken soon.
+    pub fn prefetch(&self, handle: &Handle) {
+        handle.prefetch();
+    }
+
+    /// Hints that `len` words from word `offset` on will be read soon. What lies
+    /// outside the payload is ignored.
+    pub fn prefetch_at(&self, handle: &Handle, offset: usize, len: usize) {
+        handle.prefetch_at(offset, len);
+    }
+
+    /// Replaces the content of `dst` by the payload, and frees its storage.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says, with the handle, as good as before; `dst` is empty
+    /// then.
+    pub fn take<D: Destination>(
+        &self,
+        handle: Handle,
+        dst: &mut D,
+    ) -> Result<(), TakeError<Handle>> {
+        handle.take(dst)
+    }
+
+    /// What the backends hold and have done. Never stops other threads.
+    #[must_use]
+    pub fn stats(&self) -> PagerStats {
+        PagerStats::new(self.selector.get(), self.swap_stats(), self.file_stats())
+    }
+
+    #[cfg(feature = "swap")]
+    fn swap_stats(&self) -> Option<Stats> {
+        Some(self.swap.stats())
+    }
+
+    #[cfg(not(feature = "swap"))]
+    fn swap_stats(&self) -> Option<Stats> {
+        None
+    }
+
+    #[cfg(feature = "file")]
+    fn file_stats(&self) -> Option<Stats> {
+        self.file.stats()
+    }
+
+    #[cfg(not(feature = "file"))]
+    fn file_stats(&self) -> Option<Stats> {
+        None
+    }
+
+    /// The live handles of every backend, in no particular order.
+    #[must_use]
+    pub fn handles(&self) -> Vec<HandleInfo> {
+        #[allow(unused_mut, reason = "a build may have no backend")]
+        let mut listed = Vec::new();
+        #[cfg(feature = "swap")]
+        listed.extend(self.swap.handles());
+        #[cfg(feature = "file")]
+        if let Some(open) = self.file.current() {
+            listed.extend(open.handles());
+        }
+        listed
+    }
+}
+
+impl Default for Pager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "swap")]
+fn swap_backend(preset: Preset) -> pager_swap::SwapBackend {
+    use pager_swap::{SeedAdvice, SwapMode};
+
+    let mode = match preset {
+        Preset::Fast => SwapMode::Arena,
+        Preset::Seed => SwapMode::Seed(SeedAdvice::Cold),
+    };
+    pager_swap::SwapBackend::builder().mode(mode).build()
+}

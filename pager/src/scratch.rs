@@ -1,0 +1,182 @@
+//! [`ScratchCell`]: the registry of the file backend, opened when it is first
+//! needed and replaced when the scratch directory is.
+//!
+//! Invariants:
+//!
+//! 1. At most one file registry takes new payloads. Another one replaces it only
+//!    while it has no live handle and no page-out under way.
+//! 2. The lock is held to look and to swap, never across a system call: a
+//!    directory is opened before the lock is taken, and closed after. Two threads
+//!    that both find nothing open may both open one; one of the two stays.
+//! 3. A directory that cannot be opened changes nothing, and may be tried again.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use pager_core::{Error, ProcessStamp, Registry, Result, ScratchProblem, Stats, Usage};
+use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+
+use crate::Preset;
+use crate::stats::add;
+
+/// A file registry, or the knowledge of how to open one.
+#[derive(Debug)]
+pub(crate) struct ScratchCell {
+    settings: Settings,
+    state: RwLock<State>,
+    owner: ProcessStamp,
+}
+
+/// What every directory that this pager opens is opened with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) preset: Preset,
+    pub(crate) io: IoChoice,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) allow_memory_fs: bool,
+}
+
+/// A registry, and by its count how many page-outs are under way in it.
+pub(crate) type OpenRegistry = Arc<Registry<FileBackend>>;
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whoever pages out holds a clone of the `Arc` meanwhile, taken under the
+    /// lock; everybody else clones the registry inside. So under the write lock
+    /// a sole owner means that no page-out is under way.
+    open: Option<OpenRegistry>,
+    /// What registries that were replaced had done, so that totals never fall.
+    retired: Stats,
+}
+
+impl ScratchCell {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            state: RwLock::default(),
+            owner: ProcessStamp::current(),
+        }
+    }
+
+    /// The registry to page out through, opened at the default root if there is
+    /// none yet. Hold it until the handle is made.
+    pub(crate) fn for_pageout(&self) -> Result<OpenRegistry> {
+        self.check_owner()?;
+        if let Some(open) = &self.read().open {
+            return Ok(Arc::clone(open));
+        }
+        let fresh = Arc::new(Registry::new(FileBackend::open(
+            self.settings.apply_to(FileConfig::from_env()),
+        )?));
+        let open = Arc::clone(self.write().open.get_or_insert_with(|| Arc::clone(&fresh)));
+        // If another thread was first, `fresh` is closed here, after the lock.
+        Ok(open)
+    }
+
+    /// The registry, if one is open.
+    pub(crate) fn current(&self) -> Option<Registry<FileBackend>> {
+        self.read().open.as_deref().cloned()
+    }
+
+    /// Opens `root`, and from then on pages out to it.
+    pub(crate) fn set_root(&self, root: &Path) -> Result<()> {
+        self.check_owner()?;
+        if self.is_open_at(root) {
+            return Ok(());
+        }
+        // Asked here too, lest a directory be made and removed in vain.
+        if self.current().is_some_and(|open| open.live_handles() > 0) {
+            return Err(in_use(root));
+        }
+        let config = self.settings.apply_to(FileConfig::new(root));
+        let fresh = Arc::new(Registry::new(FileBackend::open(config)?));
+        match self.replace_idle(fresh) {
+            Ok(None) => Ok(()),
+            Ok(Some(replaced)) => {
+                let mut done = replaced.stats();
+                done.backend = Usage::default();
+                add(&mut self.write().retired, &done);
+                Ok(())
+            }
+            // Another thread may have asked for the same directory meanwhile.
+            Err(_) if self.is_open_at(root) => Ok(()),
+            Err(_) => Err(in_use(root)),
+        }
+    }
+
+    /// Puts `fresh` in the place of a registry that nobody uses and returns that
+    /// one; gives `fresh` back if somebody does.
+    fn replace_idle(&self, fresh: OpenRegistry) -> Result<Option<OpenRegistry>, OpenRegistry> {
+        let mut state = self.write();
+        let idle = state
+            .open
+            .as_mut()
+            .is_none_or(|open| Arc::get_mut(open).is_some_and(|open| open.live_handles() == 0));
+        if idle {
+            Ok(state.open.replace(fresh))
+        } else {
+            Err(fresh)
+        }
+    }
+
+    /// What the open registry and those before it have done.
+    pub(crate) fn stats(&self) -> Option<Stats> {
+        let open = self.current()?;
+        let mut stats = open.stats();
+        add(&mut stats, &self.read().retired);
+        Some(stats)
+    }
+
+    fn is_open_at(&self, root: &Path) -> bool {
+        self.current()
+            .is_some_and(|open| is_same_directory(open.backend().scratch_root(), root))
+    }
+
+    fn check_owner(&self) -> Result<()> {
+        if self.owner.is_current() {
+            Ok(())
+        } else {
+            Err(Error::ForeignProcess)
+        }
+    }
+
+    // A panic cannot leave the state half changed: it is replaced whole.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settings {
+    fn apply_to(&self, config: FileConfig) -> FileConfig {
+        let mode = match self.preset {
+            Preset::Fast => FileMode::Segments,
+            Preset::Seed => FileMode::Seed,
+        };
+        let config = config
+            .mode(mode)
+            .io(self.io)
+            .allow_memory_fs(self.allow_memory_fs);
+        match self.quota_bytes {
+            Some(quota_bytes) => config.quota_bytes(quota_bytes),
+            None => config,
+        }
+    }
+}
+
+/// Whether both paths lead to one directory, however they are spelt.
+fn is_same_directory(open: &Path, asked: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    open == asked || real(open).is_some_and(|open| real(asked) == Some(open))
+}
+
+fn in_use(root: &Path) -> Error {
+    Error::ScratchUnavailable {
+        path: PathBuf::from(root),
+        problem: ScratchProblem::InUse,
+        source: None,
+    }
+}

@@ -1,0 +1,117 @@
+//! [`PagerStats`]: what all backends of a pager hold and have done.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use pager_core::{Stats, Usage};
+
+use crate::BackendKind;
+
+/// The figures of each backend, and their sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PagerStats {
+    /// The backend that the next page-out goes to.
+    pub active: BackendKind,
+    /// Everything together; how bytes move is said per backend only.
+    pub total: Stats,
+    /// The swap backend; `None` if it is not in the build.
+    pub swap: Option<Stats>,
+    /// The file backend, over all scratch directories that it has had; `None`
+    /// if it is not in the build or was not needed so far.
+    pub file: Option<Stats>,
+}
+
+impl PagerStats {
+    pub(crate) fn new(active: BackendKind, swap: Option<Stats>, file: Option<Stats>) -> Self {
+        let mut total = Stats::default();
+        for stats in swap.iter().chain(&file) {
+            add(&mut total, stats);
+        }
+        total.backend.how = Cow::Borrowed("");
+        Self {
+            active,
+            total,
+            swap,
+            file,
+        }
+    }
+
+    /// The figures of one backend.
+    #[must_use]
+    pub fn of(&self, kind: BackendKind) -> Option<&Stats> {
+        match kind {
+            BackendKind::Swap => self.swap.as_ref(),
+            BackendKind::File => self.file.as_ref(),
+        }
+    }
+}
+
+/// Adds the numbers of `more` to those of `sum`.
+pub(crate) fn add(sum: &mut Stats, more: &Stats) {
+    add_usage(&mut sum.backend, &more.backend);
+    sum.live_handles += more.live_handles;
+    sum.logical_bytes += more.logical_bytes;
+    sum.pageouts += more.pageouts;
+    sum.paged_out_bytes += more.paged_out_bytes;
+    sum.failed_pageouts += more.failed_pageouts;
+    sum.reads += more.reads;
+    sum.read_bytes += more.read_bytes;
+    sum.takes += more.takes;
+    sum.taken_bytes += more.taken_bytes;
+    sum.failed_reads += more.failed_reads;
+    sum.drops += more.drops;
+    sum.prefetches += more.prefetches;
+}
+
+fn add_usage(sum: &mut Usage, more: &Usage) {
+    sum.logical_bytes += more.logical_bytes;
+    sum.resident_bytes += more.resident_bytes;
+    sum.stored_bytes += more.stored_bytes;
+    sum.unreclaimable_bytes += more.unreclaimable_bytes;
+}
+
+/// One line per backend.
+impl fmt::Display for PagerStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "active backend: {}", self.active)?;
+        for kind in BackendKind::ALL {
+            if let Some(stats) = self.of(kind) {
+                write!(
+                    f,
+                    "\n{kind}: {} handles; {} page-outs, {} reads, {} takes, {} drops, {} failures; {}",
+                    stats.live_handles,
+                    stats.pageouts,
+                    stats.reads,
+                    stats.takes,
+                    stats.drops,
+                    stats.failed_pageouts + stats.failed_reads,
+                    stats.backend,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(pageouts: u64, stored_bytes: u64) -> Stats {
+        let mut stats = Stats::default();
+        stats.pageouts = pageouts;
+        stats.backend.stored_bytes = stored_bytes;
+        stats.backend.how = Cow::Borrowed("by hand");
+        stats
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_the_backends() {
+        let both = PagerStats::new(BackendKind::File, Some(stats(1, 10)), Some(stats(2, 20)));
+        assert_eq!(both.total.pageouts, 3);
+        assert_eq!(both.total.backend.stored_bytes, 30);
+        assert_eq!(both.of(BackendKind::File).unwrap().pageouts, 2);
+        assert_eq!(both.to_string().lines().count(), 3);
+    }
+}
