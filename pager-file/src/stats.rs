@@ -27,6 +27,9 @@ pub struct FileStats {
     pub failed_removals: u64,
     /// What opening the backend removed of dead processes.
     pub reaped: Reaped,
+    /// More about the default mode; `None` in the seed mode.
+    #[cfg(unix)]
+    pub segments: Option<crate::SegmentStats>,
 }
 
 /// How bytes travel between memory and scratch files.
@@ -37,6 +40,16 @@ pub enum IoMode {
     Direct,
     /// Through the page cache.
     Buffered,
+}
+
+#[cfg(unix)]
+impl From<crate::SegmentIo> for IoMode {
+    fn from(io: crate::SegmentIo) -> Self {
+        match io {
+            crate::SegmentIo::Direct { .. } => Self::Direct,
+            crate::SegmentIo::DontCache | crate::SegmentIo::DropBehind => Self::Buffered,
+        }
+    }
 }
 
 impl fmt::Display for IoMode {
