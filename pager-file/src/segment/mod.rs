@@ -261,3 +261,6 @@ fn error(
         source,
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,7 +223,7 @@ impl Space {
         Ok(self.files[segment as usize].get_or_init(|| file))
     }
 
-    fn opened(&self, segment: u32) -> Option<&SegmentFile> {
+    pub(super) fn opened(&self, segment: u32) -> Option<&SegmentFile> {
         self.files.get(segment as usize)?.get()
     }
 

@@ -28,7 +28,7 @@ const MAX_DIRTY_BYTES: u64 = 8 << 20;
 #[derive(Debug)]
 pub(in super::super) struct BlockIo {
     pub(super) mode: SegmentIo,
-    pub(super) staging: StagingPool,
+    pub(in super::super) staging: StagingPool,
     counters: Arc<Counters>,
     /// For errors.
     directory: PathBuf,
