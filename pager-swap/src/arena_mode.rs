@@ -357,6 +357,5 @@ fn adopt(payload: &mut Payload<'_>) -> Option<ChunkBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-}
+#[path = "arena_mode_tests.rs"]
+mod tests;

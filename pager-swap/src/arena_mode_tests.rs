@@ -1,0 +1,191 @@
+//! Arena mode from inside: adoption, what stays, what comes back, and errors.
+
+use pager_core::Destination;
+
+use super::*;
+
+const SLOT_WORDS: usize = 512;
+
+fn mode() -> ArenaMode {
+    ArenaMode::new(Arena::new(1 << 20), 2, 1 << 20)
+}
+
+fn park_vec(mode: &ArenaMode, watch: &Watch, words: Vec<u64>) -> Arc<Parked> {
+    let mut chunks = [words];
+    mode.park(watch, &mut Payload::new(&mut chunks)).unwrap()
+}
+
+fn park_buf(mode: &ArenaMode, watch: &Watch, buf: ChunkBuf) -> Arc<Parked> {
+    let mut chunks = [ChunkBuf::new(), buf, ChunkBuf::new()];
+    let parked = mode.park(watch, &mut Payload::new(&mut chunks)).unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.is_empty()));
+    parked
+}
+
+fn read(mode: &ArenaMode, watch: &Watch, parked: &Arc<Parked>, range: Range<usize>) -> Vec<u64> {
+    fn append<D: Destination>(
+        dst: &mut D,
+        len: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+    ) {
+        dst.append(len, fill).unwrap();
+    }
+    let mut words = Vec::new();
+    append(&mut words, range.len(), |window| {
+        mode.read(watch, parked, &[range], window)
+    });
+    words
+}
+
+#[test]
+fn a_single_buffer_is_adopted_and_comes_back_as_the_very_slot() {
+    let (mode, watch) = (mode(), Watch::new());
+    let mut buf = ChunkBuf::with_capacity(SLOT_WORDS).unwrap();
+    buf.resize(SLOT_WORDS, 7).unwrap();
+    let address = buf.as_ptr();
+    let parked = park_buf(&mode, &watch, buf);
+    assert_eq!(watch.counters.adopted_count.get(), 1);
+    assert_eq!(watch.counters.copied_bytes.get(), 0);
+    let parked = mode.detach(&watch, parked, ChunkKind::Vec).unwrap_err();
+    let OwnedChunk::Buf(back) = mode.detach(&watch, parked, ChunkKind::Buf).unwrap() else {
+        panic!("a buffer is wanted");
+    };
+    assert_eq!(back.as_ptr(), address);
+    assert!(back.iter().all(|word| *word == 7));
+    assert_eq!(watch.live_payloads(), 0);
+}
+
+#[test]
+fn a_buffer_in_too_large_a_slot_is_copied_into_one_that_fits() {
+    let (mode, watch) = (mode(), Watch::new());
+    let mut buf = ChunkBuf::with_capacity(16 * SLOT_WORDS).unwrap();
+    buf.resize(10, 7).unwrap();
+    let parked = park_buf(&mode, &watch, buf);
+    assert_eq!(watch.counters.adopted_count.get(), 0);
+    assert_eq!(parked.words.capacity(), SLOT_WORDS);
+    assert_eq!(*parked.words, [7; 10]);
+    mode.free(&watch, &parked);
+}
+
+#[test]
+fn several_buffers_are_joined_by_a_copy() {
+    let (mode, watch) = (mode(), Watch::new());
+    let buf = |word| ChunkBuf::try_from(&[word; 3][..]).unwrap();
+    let mut chunks = [buf(1), buf(2)];
+    let parked = mode.park(&watch, &mut Payload::new(&mut chunks)).unwrap();
+    assert_eq!(*parked.words, [1, 1, 1, 2, 2, 2]);
+    assert_eq!(watch.counters.adopted_count.get(), 0);
+    mode.free(&watch, &parked);
+}
+
+#[test]
+fn without_a_page_map_nothing_is_claimed_to_have_stayed_or_left() {
+    let (mode, watch) = (mode(), Watch::blind());
+    for _ in 0..100 {
+        let parked = park_vec(&mode, &watch, vec![1; SLOT_WORDS]);
+        assert_eq!((parked.left_bytes, parked.stayed_bytes), (0, 0));
+        mode.free(&watch, &parked);
+    }
+    assert!(watch.survey().is_none());
+    assert!(!mode.is_futile(), "what is unseen teaches nothing");
+    assert_eq!(watch.counters.retry_count.get(), 0);
+}
+
+#[test]
+fn what_stays_is_counted_for_as_long_as_it_lives() {
+    let (mode, watch) = (mode(), Watch::new());
+    let parked = park_vec(&mode, &watch, vec![1; 4 * SLOT_WORDS]);
+    if watch.survey().is_some() {
+        let seen = parked.left_bytes + parked.stayed_bytes;
+        assert_eq!(seen, parked.len_bytes(), "every byte left or stayed");
+    }
+    let stayed_bytes = parked.stayed_bytes as u64;
+    assert_eq!(watch.counters.unreclaimable_bytes.get(), stayed_bytes);
+    mode.free(&watch, &parked);
+    assert_eq!(watch.counters.unreclaimable_bytes.get(), 0);
+    assert_eq!(watch.counters.stayed_bytes.get(), stayed_bytes);
+}
+
+#[test]
+fn payloads_are_left_alone_after_long_failure_and_count_as_staying() {
+    let (mode, watch) = (mode(), Watch::new());
+    (0..100).for_each(|_| mode.patience.learn(false));
+    let probe = park_vec(&mode, &watch, vec![1; SLOT_WORDS]);
+    (0..100).for_each(|_| mode.patience.learn(false));
+    let hints = watch.counters.hint_count.get();
+    let parked = park_vec(&mode, &watch, vec![1; SLOT_WORDS]);
+    assert_eq!(watch.counters.left_alone_count.get(), 1);
+    assert_eq!(watch.counters.hint_count.get(), hints);
+    assert_eq!(parked.stayed_bytes, parked.len_bytes());
+    mode.free(&watch, &probe);
+    mode.free(&watch, &parked);
+}
+
+#[test]
+fn reads_over_the_limit_page_out_what_was_read_first() {
+    let mode = ArenaMode::new(Arena::new(1 << 20), 2, 2 * page_bytes());
+    let watch = Watch::blind();
+    let words: Vec<u64> = (0..8 * SLOT_WORDS as u64).collect();
+    let parked: Vec<_> = (0..3)
+        .map(|_| park_vec(&mode, &watch, words.clone()))
+        .collect();
+    for payload in &parked {
+        assert_eq!(read(&mode, &watch, payload, 0..10), words[..10]);
+    }
+    assert_eq!(watch.counters.repeated_count.get(), 1);
+    assert_eq!(mode.read_back_bytes(), 2 * page_bytes());
+    assert_eq!(parked[0].read_back_bytes.load(Ordering::Relaxed), 0);
+    for payload in &parked {
+        mode.free(&watch, payload);
+    }
+    assert_eq!(mode.read_back_bytes(), 0);
+}
+
+#[test]
+fn a_payload_read_whole_is_spared_since_it_is_probably_taken() {
+    let mode = ArenaMode::new(Arena::new(1 << 20), 2, 0);
+    let watch = Watch::blind();
+    let parked = park_vec(&mode, &watch, vec![3; 2 * SLOT_WORDS]);
+    read(&mode, &watch, &parked, 0..2 * SLOT_WORDS);
+    assert_eq!(watch.counters.repeated_count.get(), 0);
+    read(&mode, &watch, &parked, 0..1);
+    assert_eq!(watch.counters.repeated_count.get(), 1);
+    mode.free(&watch, &parked);
+}
+
+#[test]
+fn an_old_kernel_is_asked_to_populate_only_once() {
+    let mode = mode();
+    let refusal = || io::Error::from(io::ErrorKind::InvalidInput);
+    assert!(mode.populates());
+    mode.judge(refusal(), 8).unwrap();
+    assert!(!mode.populates());
+    mode.populate(&[1, 2, 3]).unwrap();
+}
+
+#[test]
+fn a_swap_device_that_fails_is_a_typed_error() {
+    let mode = mode();
+    // `EFAULT` has no kind of its own.
+    let failed = mode.judge(io::Error::from_raw_os_error(14), 8).unwrap_err();
+    assert!(
+        matches!(failed, Error::Io { backend: NAME, .. }),
+        "{failed}"
+    );
+    let failed = mode
+        .judge(io::ErrorKind::OutOfMemory.into(), 8)
+        .unwrap_err();
+    assert!(matches!(failed, Error::OutOfMemory { needed_bytes: 8 }));
+    mode.judge(io::ErrorKind::Interrupted.into(), 8).unwrap();
+    assert!(mode.populates());
+}
+
+#[test]
+fn a_payload_that_is_being_paged_out_again_is_not_detached() {
+    let (mode, watch) = (mode(), Watch::blind());
+    let parked = park_vec(&mode, &watch, vec![1; 8]);
+    let evictor = Arc::clone(&parked);
+    let parked = mode.detach(&watch, parked, ChunkKind::Buf).unwrap_err();
+    drop(evictor);
+    assert!(mode.detach(&watch, parked, ChunkKind::Buf).is_ok());
+}
