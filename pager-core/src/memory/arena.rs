@@ -304,3 +304,262 @@ fn lock(class: &Mutex<Class>) -> MutexGuard<'_, Class> {
     // holder leaves nothing to repair.
     class.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChunkBuf;
+    use crate::memory::PAGE_BYTES;
+    use proptest::prelude::*;
+    use std::ops::Range;
+    use std::thread;
+
+    const LIMIT_BYTES: usize = 3 * HUGE_PAGE_BYTES;
+
+    /// A buffer with room for `bytes`.
+    fn buf(arena: &Arena, bytes: usize) -> ChunkBuf {
+        ChunkBuf::with_capacity_in(arena, bytes / 8).unwrap()
+    }
+
+    fn addresses(buf: &ChunkBuf) -> Range<usize> {
+        let start = buf.as_ptr().addr();
+        start..start + buf.capacity() * 8
+    }
+
+    #[test]
+    fn a_freed_slot_stays_warm_and_is_the_next_to_be_used() {
+        let arena = Arena::new(LIMIT_BYTES);
+        let first = buf(&arena, HUGE_PAGE_BYTES);
+        let place = addresses(&first);
+        assert_eq!(arena.usage().used_bytes, HUGE_PAGE_BYTES);
+        drop(first);
+        assert_eq!(arena.usage().used_bytes, 0);
+        assert_eq!(arena.usage().warm_bytes, HUGE_PAGE_BYTES);
+        let second = buf(&arena, HUGE_PAGE_BYTES);
+        assert_eq!(addresses(&second), place);
+        assert_eq!(arena.usage().warm_bytes, 0);
+    }
+
+    #[test]
+    fn trimming_leaves_nothing_warm_and_cold_slots_are_reused() {
+        let arena = Arena::new(LIMIT_BYTES);
+        let bufs = [PAGE_BYTES, 5 * PAGE_BYTES, HUGE_PAGE_BYTES].map(|len| buf(&arena, len));
+        let places = bufs.each_ref().map(addresses);
+        drop(bufs);
+        let mapped_bytes = arena.usage().mapped_bytes;
+        let warm_bytes = arena.usage().warm_bytes;
+        assert_eq!(warm_bytes, HUGE_PAGE_BYTES + 6 * PAGE_BYTES);
+        assert_eq!(arena.trim(), warm_bytes);
+        assert_eq!(arena.usage().warm_bytes, 0);
+        assert_eq!(arena.trim(), 0);
+        let again = [PAGE_BYTES, 5 * PAGE_BYTES, HUGE_PAGE_BYTES].map(|len| buf(&arena, len));
+        assert_eq!(again.each_ref().map(addresses), places);
+        assert_eq!(arena.usage().mapped_bytes, mapped_bytes);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_warm_stock_turns_cold() {
+        let arena = Arena::new(LIMIT_BYTES);
+        drop(buf(&arena, LIMIT_BYTES + PAGE_BYTES));
+        assert_eq!(arena.usage().warm_bytes, 0);
+        let bufs: Vec<ChunkBuf> = (0..5).map(|_| buf(&arena, HUGE_PAGE_BYTES)).collect();
+        drop(bufs);
+        assert_eq!(arena.usage().warm_bytes, LIMIT_BYTES);
+        // What was freed last displaces what was freed before it.
+        drop(buf(&arena, PAGE_BYTES));
+        let warm_bytes = arena.usage().warm_bytes;
+        assert_eq!(warm_bytes, LIMIT_BYTES - HUGE_PAGE_BYTES + PAGE_BYTES);
+    }
+
+    #[test]
+    fn an_arena_without_a_warm_stock_keeps_nothing_warm() {
+        let arena = Arena::new(0);
+        drop(buf(&arena, PAGE_BYTES));
+        drop(buf(&arena, HUGE_PAGE_BYTES));
+        assert_eq!(arena.usage().warm_bytes, 0);
+    }
+
+    #[test]
+    fn a_slot_that_was_paged_out_is_given_back_cold() {
+        let arena = Arena::new(LIMIT_BYTES);
+        let mut paged_out = buf(&arena, PAGE_BYTES);
+        paged_out.push(1).unwrap();
+        paged_out.mark_paged_out();
+        let place = addresses(&paged_out);
+        drop(paged_out);
+        assert_eq!(arena.usage().warm_bytes, 0);
+        let next = buf(&arena, PAGE_BYTES);
+        assert_eq!(addresses(&next), place);
+        // The mark went with the buffer.
+        drop(next);
+        assert_eq!(arena.usage().warm_bytes, PAGE_BYTES);
+    }
+
+    #[test]
+    fn slots_are_aligned_to_pages_and_large_ones_to_huge_pages() {
+        let arena = Arena::new(0);
+        for pages in [1, 2, 9, 100, 512, 576, 1024] {
+            let bufs = [(); 2].map(|()| buf(&arena, pages * PAGE_BYTES));
+            for buf in &bufs {
+                let align_bytes = if pages % 512 == 0 {
+                    HUGE_PAGE_BYTES
+                } else {
+                    PAGE_BYTES
+                };
+                let start = addresses(buf).start;
+                assert!(start.is_multiple_of(align_bytes), "{pages} pages");
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_all_memory_is_a_typed_error() {
+        let arena = Arena::new(0);
+        for words in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8] {
+            let error = ChunkBuf::with_capacity_in(&arena, words).unwrap_err();
+            assert!(matches!(error, Error::OutOfMemory { .. }), "{words}");
+        }
+        assert_eq!(arena.usage(), ArenaUsage::default());
+    }
+
+    #[test]
+    fn buffers_outlive_the_arena_value() {
+        let arena = Arena::new(0);
+        let mut buf = buf(&arena, PAGE_BYTES);
+        drop(arena);
+        buf.extend_from_slice(&[1, 2, 3]).unwrap();
+        buf.reserve(PAGE_BYTES).unwrap();
+        assert_eq!(*buf, [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_shared_arena_is_one() {
+        let first = Arena::shared();
+        let second = thread::spawn(Arena::shared).join().unwrap();
+        assert!(Arc::ptr_eq(&first.inner, &second.inner));
+    }
+
+    #[test]
+    fn threads_allocate_and_free_at_once() {
+        const ROUNDS: usize = if cfg!(miri) { 20 } else { 500 };
+        let arena = Arena::new(16 * PAGE_BYTES);
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let arena = &arena;
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    for round in 0..ROUNDS {
+                        let stamp = (thread * ROUNDS + round) as u64;
+                        let pages = 1 + (thread + round) % 5;
+                        let mut buf = buf(arena, pages * PAGE_BYTES);
+                        buf.resize(pages * 64, stamp).unwrap();
+                        held.push((stamp, buf));
+                        if held.len() > 4 {
+                            let (stamp, buf) = held.swap_remove(round % 4);
+                            assert!(buf.iter().all(|word| *word == stamp));
+                        }
+                        if round % 50 == 0 {
+                            arena.trim();
+                        }
+                    }
+                });
+            }
+        });
+        let usage = arena.usage();
+        assert_eq!(usage.used_bytes, 0);
+        assert!(usage.warm_bytes <= 16 * PAGE_BYTES);
+        arena.trim();
+        assert_eq!(arena.usage().warm_bytes, 0);
+    }
+
+    /// One operation of a random sequence; numbers name buffers.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Allocate(usize),
+        Free(usize),
+        FreePagedOut(usize),
+        Extend(usize, usize),
+        Trim,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        const MOST: usize = if cfg!(miri) { 2000 } else { 300_000 };
+        let words = || prop_oneof![9 => 0..2000usize, 1 => 0..MOST];
+        let step = prop_oneof![
+            4 => words().prop_map(Step::Allocate),
+            2 => any::<usize>().prop_map(Step::Free),
+            1 => any::<usize>().prop_map(Step::FreePagedOut),
+            3 => (any::<usize>(), words()).prop_map(|(at, words)| Step::Extend(at, words)),
+            1 => Just(Step::Trim),
+        ];
+        prop::collection::vec(step, 0..if cfg!(miri) { 25 } else { 60 })
+    }
+
+    /// Live buffers are disjoint, hold what was written, and are all that is
+    /// counted as used; the warm stock keeps to its bound.
+    fn check(arena: &Arena, limit_bytes: usize, live: &[(u64, ChunkBuf)]) {
+        let mut places: Vec<Range<usize>> = live.iter().map(|(_, buf)| addresses(buf)).collect();
+        places.sort_by_key(|place| place.start);
+        assert!(places.is_sorted_by(|a, b| a.end <= b.start), "overlap");
+        for (stamp, buf) in live {
+            // A word of every page, and the last one: a stray write that hits
+            // neither is found when the buffer is freed.
+            let mut some = buf.iter().step_by(512).chain(buf.last());
+            assert!(some.all(|word| word == stamp), "content changed");
+        }
+        let usage = arena.usage();
+        let used_bytes: usize = places.iter().map(Range::len).sum();
+        assert_eq!(usage.used_bytes, used_bytes);
+        assert!(usage.warm_bytes <= limit_bytes, "{usage:?}");
+        assert!(usage.used_bytes + usage.warm_bytes <= usage.mapped_bytes);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 3 } else { 48 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn live_buffers_never_overlap_and_keep_their_content(
+            steps in steps(),
+            limit_bytes in prop_oneof![Just(0), Just(5 * PAGE_BYTES), Just(LIMIT_BYTES)],
+        ) {
+            let arena = Arena::new(limit_bytes);
+            let mut live: Vec<(u64, ChunkBuf)> = Vec::new();
+            for (stamp, step) in (1u64..).zip(steps) {
+                match step {
+                    Step::Allocate(words) => {
+                        let mut fresh = buf(&arena, words * 8);
+                        fresh.resize(words, stamp).unwrap();
+                        live.push((stamp, fresh));
+                    }
+                    Step::Free(at) | Step::FreePagedOut(at) => {
+                        let index = at.checked_rem(live.len());
+                        let mut freed = index.map(|index| live.swap_remove(index));
+                        if let Some((stamp, freed)) = &freed {
+                            assert_eq!(freed[..], vec![*stamp; freed.len()]);
+                        }
+                        if let (Step::FreePagedOut(_), Some((_, freed))) = (&step, &mut freed) {
+                            freed.mark_paged_out();
+                        }
+                    }
+                    Step::Extend(at, words) => {
+                        if let Some(index) = at.checked_rem(live.len()) {
+                            let (stamp, grown) = &mut live[index];
+                            grown.extend_from_slice(&vec![*stamp; words]).unwrap();
+                        }
+                    }
+                    Step::Trim => {
+                        arena.trim();
+                        assert_eq!(arena.usage().warm_bytes, 0);
+                    }
+                }
+                check(&arena, limit_bytes, &live);
+            }
+            live.clear();
+            check(&arena, limit_bytes, &live);
+        }
+    }
+}
