@@ -34,7 +34,7 @@ pub use handle::Handle;
 pub use pageout::Reuse;
 pub use stats::{HandleInfo, Stats};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Capabilities};
 use crate::error::{Result, TakeError};
 use crate::memory::{Destination, ProcessStamp};
 use crate::residency::{Engine, Residency};
@@ -112,6 +112,22 @@ impl<B: Backend> Registry<B> {
                 owner: ProcessStamp::current(),
                 residency,
             }),
+        }
+    }
+
+    /// What this registry can do: what its backend can, except that under a
+    /// budget memory changes hands in the background.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let backend = self.shared.backend.capabilities();
+        match self.shared.engine() {
+            None => backend,
+            Some(engine) => Capabilities {
+                same_allocation: false,
+                keeps_capacity: false,
+                prefetches: backend.prefetches || engine.has_threads(),
+                ..backend
+            },
         }
     }
 

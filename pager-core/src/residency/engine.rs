@@ -96,8 +96,7 @@ impl Engine {
 
     /// Lists a payload that has come into memory as a victim.
     pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, coldest: bool) {
-        let turn = self.victims.next_turn();
-        let victim = Victim { turn, payload };
+        let victim = self.victims.newcomer(payload);
         if coldest {
             self.victims.push_coldest(victim);
         } else {
@@ -216,7 +215,7 @@ impl Engine {
             return Eviction::Nothing;
         };
         lock(&self.evicting).push(victim.turn);
-        let eviction = payload.evict(patience);
+        let eviction = Arc::clone(&payload).evict(patience);
         let turn = victim.turn;
         // Listed again before it stops counting as under way, and with its turn,
         // so that a flush misses none.
@@ -230,6 +229,8 @@ impl Engine {
             Eviction::Freed => self.failing.store(false, Ordering::Relaxed),
             Eviction::Nothing => {}
         }
+        // If the handle is gone by now, this is what frees the payload.
+        drop(payload);
         let mut evicting = lock(&self.evicting);
         if let Some(position) = evicting.iter().position(|other| *other == turn) {
             evicting.swap_remove(position);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
-/// Shares of the budget at which things happen, in 256ths.
+/// Shares of the budget at which things happen, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Watermarks {
     /// Above it the background pages out.
@@ -118,6 +118,7 @@ impl Ledger {
     }
 }
 
-fn share(bytes: usize, parts_of_256: u8) -> usize {
-    bytes / 256 * usize::from(parts_of_256)
+fn share(bytes: usize, percent: u8) -> usize {
+    let percent = usize::from(percent);
+    bytes / 100 * percent + bytes % 100 * percent / 100
 }

@@ -134,8 +134,8 @@ impl ResidencyBuilder {
     pub fn build(self) -> Residency {
         let budget_bytes = self.budget_bytes.unwrap_or_else(default_budget_bytes);
         let watermarks = Watermarks {
-            low: parts_of_256(self.low_percent),
-            high: parts_of_256(self.high_percent),
+            low: self.low_percent,
+            high: self.high_percent,
         };
         let engine = Engine::new(
             Ledger::new(budget_bytes, watermarks),
@@ -148,10 +148,6 @@ impl ResidencyBuilder {
             }),
         }
     }
-}
-
-fn parts_of_256(percent: u8) -> u8 {
-    u8::try_from(u32::from(percent) * 255 / 100).unwrap_or(u8::MAX)
 }
 
 impl Residency {

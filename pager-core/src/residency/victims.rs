@@ -25,7 +25,10 @@ pub(super) struct Victims {
 
 /// A payload in memory, and when it became cold.
 pub(super) struct Victim {
+    /// When it came into memory: a flush asks for it.
     pub(super) turn: u64,
+    /// Its place in the queue: its turn, or later if it got a second chance.
+    rank: u64,
     pub(super) payload: WeakPageable,
 }
 
@@ -59,8 +62,19 @@ impl Victims {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A payload that becomes cold now.
+    pub(super) fn newcomer(&self, payload: WeakPageable) -> Victim {
+        let turn = self.next_turn();
+        Victim {
+            turn,
+            rank: turn,
+            payload,
+        }
+    }
+
     /// Adds a payload as the warmest there is.
-    pub(super) fn push(&self, victim: Victim) {
+    pub(super) fn push(&self, mut victim: Victim) {
+        victim.rank = self.next_turn();
         let mut queue = lock(&self.shards[home_shard()].0);
         self.queued.fetch_add(1, Ordering::Relaxed);
         queue.waiting.push_back(victim);
@@ -68,7 +82,8 @@ impl Victims {
     }
 
     /// Adds a payload as the coldest there is: the next to go.
-    pub(super) fn push_coldest(&self, victim: Victim) {
+    pub(super) fn push_coldest(&self, mut victim: Victim) {
+        victim.rank = 0;
         let mut queue = lock(&self.shards[home_shard()].0);
         self.queued.fetch_add(1, Ordering::Relaxed);
         queue.waiting.push_front(victim);
@@ -81,7 +96,7 @@ impl Victims {
         while self.queued.load(Ordering::Relaxed) > 0 {
             let oldest = (0..self.shards.len())
                 .filter_map(|shard| {
-                    let front = lock(&self.shards[shard].0).waiting.front()?.turn;
+                    let front = lock(&self.shards[shard].0).waiting.front()?.rank;
                     Some((front, shard))
                 })
                 .min()?

@@ -21,6 +21,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::content::{assert_words, words};
+use super::settled_stats;
 use crate::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
 
 /// One operation of a sequence.
@@ -272,7 +273,7 @@ impl<B: Backend> Model<'_, B> {
     /// Compares everything that is left, half by reading and half by taking.
     fn finish(mut self) -> usize {
         let logical_words: usize = self.alive.iter().map(|entry| entry.content.len()).sum();
-        let stats = self.registry.stats();
+        let stats = settled_stats(self.registry);
         assert_eq!(stats.live_handles, self.alive.len());
         assert_eq!(stats.logical_bytes, logical_words as u64 * 8);
         assert_eq!(stats.backend.logical_bytes, logical_words as u64 * 8);
@@ -288,7 +289,7 @@ impl<B: Backend> Model<'_, B> {
             }
         }
         assert_eq!(self.registry.live_handles(), 0);
-        assert_eq!(self.registry.stats().backend.logical_bytes, 0);
+        assert_eq!(settled_stats(self.registry).backend.logical_bytes, 0);
         self.failures
     }
 

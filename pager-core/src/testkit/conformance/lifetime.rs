@@ -2,18 +2,19 @@
 
 use super::{pageout, pageout_words, read, taken};
 use crate::testkit::content::{assert_words, words};
+use crate::testkit::settled_stats;
 use crate::{Backend, ChunkBuf, Handle, Registry};
 
 /// Live handles at once.
-const MANY: usize = if cfg!(miri) { 24 } else { 300 };
+const MANY: usize = if cfg!(miri) { 12 } else { 300 };
 
 /// Words of a payload that has a slot of some size to itself.
-const LARGE: usize = if cfg!(miri) { 1500 } else { 70_000 };
+const LARGE: usize = if cfg!(miri) { 700 } else { 70_000 };
 
 /// Nothing is alive and nothing is held.
 #[track_caller]
 fn assert_reclaimed<B: Backend>(registry: &Registry<B>) {
-    let stats = registry.stats();
+    let stats = settled_stats(registry);
     assert_eq!(stats.live_handles, 0, "live handles");
     assert_eq!(stats.logical_bytes, 0, "logical bytes of live handles");
     assert_eq!(stats.backend.logical_bytes, 0, "logical bytes held");
@@ -51,7 +52,7 @@ pub(super) fn taking_a_payload_gives_everything_back<B: Backend>(registry: Regis
 
 pub(super) fn logical_bytes_are_those_of_the_live_payloads<B: Backend>(registry: Registry<B>) {
     let expect = |words: usize| {
-        let stats = registry.stats();
+        let stats = settled_stats(&registry);
         assert_eq!(stats.logical_bytes, words as u64 * 8, "of the handles");
         assert_eq!(stats.backend.logical_bytes, words as u64 * 8, "held");
     };

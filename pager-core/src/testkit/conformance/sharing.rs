@@ -5,6 +5,7 @@ use std::thread;
 
 use super::{pageout, pageout_words, read, taken};
 use crate::testkit::content::{assert_words, word, words};
+use crate::testkit::settled_stats;
 use crate::{Backend, Handle, Registry};
 
 const ROUNDS: usize = if cfg!(miri) { 3 } else { 40 };
@@ -73,7 +74,7 @@ pub(super) fn threads_never_see_each_others_words<B: Backend>(registry: Registry
         }
     });
     assert_eq!(registry.live_handles(), 0);
-    assert_eq!(registry.stats().backend.logical_bytes, 0);
+    assert_eq!(settled_stats(&registry).backend.logical_bytes, 0);
 }
 
 pub(super) fn handles_travel_between_threads<B: Backend>(registry: Registry<B>) {
@@ -98,5 +99,5 @@ pub(super) fn handles_travel_between_threads<B: Backend>(registry: Registry<B>) 
         }
     });
     assert_eq!(registry.live_handles(), 0);
-    assert_eq!(registry.stats().backend.logical_bytes, 0);
+    assert_eq!(settled_stats(&registry).backend.logical_bytes, 0);
 }
