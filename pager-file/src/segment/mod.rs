@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! mod        SegmentStore: page out, read, free
-//! quota      bytes that may be stored
 //! space      segment files, and what is free in them
 //! allocator  which bytes belong to whom      (span, holes: its words and ranges)
 //! file       one segment file
@@ -20,7 +19,6 @@ mod allocator;
 mod file;
 mod holes;
 mod io_mode;
-mod quota;
 mod space;
 mod span;
 mod staging;
@@ -36,11 +34,11 @@ use pager_core::{Error, Payload, Result, SizeClass, Usage, Window};
 
 use crate::BACKEND;
 use crate::config::FileConfig;
+use crate::quota::Quota;
 use crate::scratch::ScratchDir;
 
 use file::SegmentFile;
 use io_mode::IoPlan;
-use quota::Quota;
 use space::Space;
 use span::Extent;
 use staging::StagingPool;

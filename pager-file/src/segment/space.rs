@@ -190,6 +190,13 @@ impl Space {
         }
     }
 
+    /// Behaves as on a file system that lacks both calls.
+    #[cfg(test)]
+    pub(super) fn forget_fallocate(&self) {
+        self.cannot_allocate.store(true, Ordering::Relaxed);
+        self.cannot_punch.store(true, Ordering::Relaxed);
+    }
+
     fn allocate(&self, file: &SegmentFile, span: Span) -> io::Result<()> {
         if !self.allocates_ahead() {
             return Ok(());

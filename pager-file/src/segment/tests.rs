@@ -60,9 +60,15 @@ fn open(configure: impl FnOnce(FileConfig) -> FileConfig) -> (tempfile::TempDir,
 }
 
 fn open_at(root: &Path, configure: impl FnOnce(FileConfig) -> FileConfig) -> Registry<Only> {
+    Registry::new(Only(open_store(root, configure).unwrap()))
+}
+
+fn open_store(
+    root: &Path,
+    configure: impl FnOnce(FileConfig) -> FileConfig,
+) -> Result<SegmentStore> {
     let config = configure(FileConfig::new(root));
-    let directory = Arc::new(ScratchDir::open(&config).unwrap());
-    Registry::new(Only(SegmentStore::open(directory, &config).unwrap()))
+    SegmentStore::open(Arc::new(ScratchDir::open(&config)?), &config)
 }
 
 fn stats(registry: &Registry<Only>) -> SegmentStats {
@@ -364,8 +370,8 @@ fn threads_do_not_see_each_others_payloads() {
         for thread in 0..8u64 {
             let registry = &registry;
             scope.spawn(move || {
-                for round in 0..40 {
-                    let expected = words(thread << 8 | round, 1 + (round as usize * 7919) % 60_000);
+                for round in 0..40usize {
+                    let expected = words(thread << 8 | round as u64, 1 + round * 7919 % 60_000);
                     let handle = store(registry, &expected);
                     let mut found = Vec::new();
                     registry.take(handle, &mut found).unwrap();
@@ -445,6 +451,75 @@ fn memory_is_not_worth_direct_io() {
     assert!(found == words(5, CHUNK_WORDS + 1));
 }
 
+/// Bytes of the first segment file in the page cache, as `fincore` tells.
+fn cached_bytes(registry: &Registry<Only>) -> Option<u64> {
+    use std::os::fd::{AsFd, AsRawFd};
+    let file = registry.backend().0.space.opened(0)?.as_fd().as_raw_fd();
+    let path = format!("/proc/{}/fd/{file}", std::process::id());
+    let told = Command::new("fincore")
+        .args(["--raw", "--bytes", "--noheadings", "-o", "RES", &path])
+        .output()
+        .ok()?;
+    String::from_utf8(told.stdout).ok()?.trim().parse().ok()
+}
+
+#[rstest]
+fn the_page_cache_stays_short(
+    #[values(SegmentIo::DropBehind, SegmentIo::DontCache)] mode: SegmentIo,
+) {
+    let root = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut store = open_store(root.path(), |config| config.io(IoChoice::Buffered)).unwrap();
+    if mode == SegmentIo::DontCache && store.plan.mode != mode {
+        return println!("skipped: no RWF_DONTCACHE here");
+    }
+    store.plan.mode = mode;
+    store.io.mode = mode;
+    let registry = Registry::new(Only(store));
+    let handles: Vec<_> = (0..32)
+        .map(|seed| self::store(&registry, &words(seed, CHUNK_WORDS)))
+        .collect();
+    let Some(_) = cached_bytes(&registry) else {
+        return println!("skipped: no fincore here");
+    };
+    let is_short = || cached_bytes(&registry).is_some_and(|bytes| bytes <= 8 << 20);
+    assert!(
+        eventually(is_short),
+        "{:?} after writing",
+        cached_bytes(&registry)
+    );
+    for (seed, handle) in (0..).zip(&handles) {
+        let mut found = Vec::new();
+        registry
+            .read_at(handle, 0, CHUNK_WORDS, &mut found)
+            .unwrap();
+        assert!(found == words(seed, CHUNK_WORDS), "payload {seed}");
+    }
+    assert!(
+        eventually(is_short),
+        "{:?} after reading",
+        cached_bytes(&registry)
+    );
+}
+
+#[test]
+fn a_file_system_without_fallocate_does_too() {
+    let (_root, registry) = open(|config| config.slack_bytes(0));
+    registry.backend().0.space.forget_fallocate();
+    let kept = store(&registry, &words(1, 3000));
+    for seed in 0..20 {
+        drop(store(&registry, &words(seed, CHUNK_WORDS)));
+    }
+    assert_eq!(registry.backend().0.trim().unwrap(), 0);
+    // What could not be punched is cut anew for other sizes.
+    drop(store(&registry, &words(2, CHUNK_WORDS / 2)));
+    let stats = stats(&registry);
+    assert_eq!((stats.allocate_calls, stats.punched_bytes), (0, 0));
+    assert!(!stats.allocates_ahead && !stats.punches_holes);
+    let mut found = Vec::new();
+    registry.take(kept, &mut found).unwrap();
+    assert_eq!(found, words(1, 3000));
+}
+
 /// A small ext4 on a loop device, unmounted when dropped.
 struct SmallDisk {
     mount_point: PathBuf,
@@ -453,6 +528,10 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new(megabytes: u64) -> Option<Self> {
+        Self::mounted(megabytes, "loop")
+    }
+
+    fn mounted(megabytes: u64, options: &str) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if !rustix::process::geteuid().is_root() {
             println!("skipped: not root");
@@ -471,7 +550,7 @@ impl SmallDisk {
         let made = run("mkfs.ext4", &["-q", "-F", "-m", "0", &image])
             && run(
                 "mount",
-                &["-o", "loop", &image, mount_point.to_str().unwrap()],
+                &["-o", options, &image, mount_point.to_str().unwrap()],
             );
         if !made {
             println!("skipped: no loop mount");
@@ -569,4 +648,52 @@ fn failures_on_a_full_disk_leak_no_room() {
         free_bytes()
     );
     assert_eq!(stats(&registry).stored_bytes, 0);
+}
+
+#[test]
+fn a_disk_that_fills_while_a_payload_is_written_leaves_the_chunks() {
+    let Some(disk) = SmallDisk::new(64) else {
+        return;
+    };
+    let registry = open_at(&disk.mount_point, |config| config);
+    registry.backend().0.space.forget_fallocate();
+    let kept = store(&registry, &words(1, CHUNK_WORDS));
+    let mut chunks = [words(2, 32 * CHUNK_WORDS)];
+    let error = registry.pageout(&mut chunks).unwrap_err();
+    assert!(matches!(error, Error::OutOfSpace { .. }), "{error}");
+    assert!(chunks == [words(2, 32 * CHUNK_WORDS)]);
+    assert_eq!(stats(&registry).stored_bytes, 2 << 20);
+    let mut found = Vec::new();
+    registry.take(kept, &mut found).unwrap();
+    assert!(found == words(1, CHUNK_WORDS));
+}
+
+#[test]
+fn a_file_system_without_direct_io_is_buffered_or_refused() {
+    // ext4 that journals data takes O_DIRECT and does buffered I/O.
+    let Some(disk) = SmallDisk::mounted(96, "loop,data=journal") else {
+        return;
+    };
+    let root = &disk.mount_point;
+    let error = open_store(root, |config| config.io(IoChoice::Direct)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Io {
+                operation: "set up I/O",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let registry = open_at(root, |config| config);
+    assert!(!stats(&registry).io.is_direct());
+    assert_eq!(
+        stats(&registry).reason,
+        "the file system has no direct I/O for this file"
+    );
+    let handle = store(&registry, &words(4, CHUNK_WORDS + 9));
+    let mut found = Vec::new();
+    registry.take(handle, &mut found).unwrap();
+    assert!(found == words(4, CHUNK_WORDS + 9));
 }

@@ -27,7 +27,7 @@ const MAX_DIRTY_BYTES: u64 = 8 << 20;
 /// Moves blocks of segment files.
 #[derive(Debug)]
 pub(in super::super) struct BlockIo {
-    pub(super) mode: SegmentIo,
+    pub(in super::super) mode: SegmentIo,
     pub(in super::super) staging: StagingPool,
     counters: Arc<Counters>,
     /// For errors.

@@ -276,7 +276,7 @@ mod tests {
         let ranges = [0..2, 2..2, 2..5, 9..9, 7..8, 8..9, 0..1];
         let joined: Vec<_> = Joined(&ranges).collect();
         assert_eq!(joined, [part(0, 40), part(56, 72), part(0, 8)]);
-        assert_eq!(Joined(&[3..3]).count(), 0);
+        assert_eq!(Joined(&[3..3, 1..1]).count(), 0);
     }
 
     #[test]
