@@ -1,0 +1,44 @@
+//! The guarantees of pager, stamped onto every mode of the file backend.
+
+#![cfg(unix)]
+
+use pager_core::{Error, Registry};
+use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use tempfile::TempDir;
+
+fn open(mode: FileMode, io: IoChoice) -> (Registry<FileBackend>, TempDir) {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let config = FileConfig::new(scratch.path()).mode(mode).io(io);
+    (Registry::new(FileBackend::open(config).unwrap()), scratch)
+}
+
+pager_core::conformance_tests! {
+    fn segments_conform(
+        #[values(IoChoice::Auto, IoChoice::Direct, IoChoice::Buffered)] io: IoChoice,
+    ) -> (Registry<FileBackend>, TempDir) {
+        open(FileMode::Segments, io)
+    }
+}
+
+pager_core::conformance_tests! {
+    fn seed_conforms(
+        #[values(IoChoice::Auto, IoChoice::Buffered)] io: IoChoice,
+    ) -> (Registry<FileBackend>, TempDir) {
+        open(FileMode::Seed, io)
+    }
+}
+
+#[test]
+fn seed_refuses_direct_io() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let config = FileConfig::new(scratch.path())
+        .mode(FileMode::Seed)
+        .io(IoChoice::Direct);
+    let error = FileBackend::open(config).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert_eq!(
+        std::fs::read_dir(scratch.path()).unwrap().count(),
+        0,
+        "a refusal leaves nothing behind"
+    );
+}
