@@ -7,6 +7,8 @@
 mod cargo;
 mod cgroup;
 mod child;
+mod ci;
+mod diagnose;
 mod interrupt;
 mod matrix;
 mod size;
@@ -22,13 +24,18 @@ use std::process::ExitCode;
 enum Task {
     WithMemory(with_memory::Args),
     BenchMatrix(matrix::Args),
+    Diagnose(diagnose::Args),
+    Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
-    let done = match Task::parse() {
+    let task = Task::parse();
+    let done = interrupt::install().and_then(|()| match task {
         Task::WithMemory(args) => with_memory::run(&args),
         Task::BenchMatrix(args) => matrix::run(&args),
-    };
+        Task::Diagnose(args) => Ok(diagnose::run(&args)),
+        Task::Ci(args) => Ok(ci::run(&args)),
+    });
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

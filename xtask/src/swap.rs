@@ -58,7 +58,7 @@ const MEMORY_FS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 pub(crate) struct ProvisionedSwap {
     // Fields drop in this order: the swap goes off before its device is detached.
     _on: SwapOn,
-    _device: Loop,
+    device: Loop,
 }
 
 impl ProvisionedSwap {
@@ -85,10 +85,12 @@ impl ProvisionedSwap {
         let on = SwapOn {
             device: device.path.clone(),
         };
-        Ok(Self {
-            _on: on,
-            _device: device,
-        })
+        Ok(Self { _on: on, device })
+    }
+
+    /// The block device, for instance `/dev/loop0`.
+    pub(crate) fn device(&self) -> &Path {
+        &self.device.path
     }
 }
 

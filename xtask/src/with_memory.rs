@@ -18,7 +18,8 @@ pub(crate) struct Args {
     /// The most memory that the command and its children may use, for instance 256MiB.
     /// Swap is not limited.
     limit: Size,
-    /// Provision this much swap for the time of the command (root).
+    /// Provision this much swap for the time of the command (root); its device is in the
+    /// command's XTASK_SWAP_DEVICE.
     #[arg(long, value_name = "SIZE")]
     swap: Option<Size>,
     /// Where the swap's backing file goes; not on a memory file system.
@@ -31,9 +32,8 @@ pub(crate) struct Args {
 
 /// Runs the command and returns its exit code.
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    interrupt::install()?;
     // Declared first, dropped last: the command is gone when the swap goes off.
-    let _swap = args
+    let swap = args
         .swap
         .map(|size| ProvisionedSwap::new(&args.swap_dir, size))
         .transpose()?;
@@ -41,10 +41,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     if interrupt::requested() {
         return Ok(interrupt::EXIT_CODE);
     }
-    let mut child = cap
-        .command(&args.command)
-        .spawn()
-        .context("cannot start the command")?;
+    let mut command = cap.command(&args.command);
+    if let Some(swap) = &swap {
+        // For commands that watch the device.
+        command.env("XTASK_SWAP_DEVICE", swap.device());
+    }
+    let mut child = command.spawn().context("cannot start the command")?;
     Ok(match child::wait(&mut child, None)? {
         End::Exited(status) => {
             if cap.oom_kills() > 0 {

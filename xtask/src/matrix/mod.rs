@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plan::{Axes, Backend, Cell, Data, Preset, Share};
 use record::Record;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Run the merge workload in every combination and report throughput, ratios, faults and memory.
@@ -75,6 +75,37 @@ pub(crate) struct Args {
 const QUICK_BUDGET: Duration = Duration::from_secs(150);
 
 impl Args {
+    /// The quick matrix, as CI runs it.
+    pub(crate) fn quick(out: &Path, provision_swap: Option<Size>) -> Self {
+        let var_tmp = PathBuf::from("/var/tmp");
+        Self {
+            quick: true,
+            out: Some(out.to_owned()),
+            provision_swap,
+            swap_dir: var_tmp.clone(),
+            backend: Vec::new(),
+            preset: Vec::new(),
+            threads: Vec::new(),
+            cap: Vec::new(),
+            data: Vec::new(),
+            chain_gib: None,
+            lookahead: 4,
+            scratch: var_tmp,
+            verify: true,
+            timeout: None,
+        }
+    }
+
+    /// A matrix of seconds that still has every kind of cell.
+    pub(crate) fn tiny(out: &Path, provision_swap: Option<Size>) -> Self {
+        Self {
+            threads: vec![1],
+            data: vec![Data::Random],
+            chain_gib: Some(0.0625),
+            ..Self::quick(out, provision_swap)
+        }
+    }
+
     fn axes(&self) -> Axes {
         fn or<T: Clone>(given: &[T], default: &[T]) -> Vec<T> {
             if given.is_empty() { default } else { given }.to_vec()
@@ -122,7 +153,6 @@ impl Args {
 
 /// Runs the matrix and returns the exit code: 0 only when every cell has its result.
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    interrupt::install()?;
     let out = args.out.clone().unwrap_or_else(|| {
         let time = host::timestamp(SystemTime::now());
         cargo::root().join("bench-out").join(time)

@@ -1,0 +1,129 @@
+//! `cargo xtask ci`: everything that a change must pass, in order, with a heading and a time each.
+//!
+//! Guarantees that a step which cannot run here says why, that all steps run even if one fails, and
+//! that the exit code is zero only if none failed. Refuses to install anything: that is the
+//! business of `.ci/run`.
+
+mod steps;
+mod tidy;
+
+use crate::child::{self, End};
+use crate::interrupt;
+use anyhow::{Context, bail};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Check everything that CI checks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave out `cargo test --workspace`, for a caller that has just run it.
+    #[arg(long)]
+    skip_tests: bool,
+    /// Add what takes long: release tests with the ignored ones, tests of each feature
+    /// combination, Miri under several schedules, the quick matrix.
+    #[arg(long)]
+    deep: bool,
+}
+
+/// What came of a step that did not fail.
+#[derive(Debug, PartialEq, Eq)]
+enum Done {
+    Passed,
+    Skipped(String),
+}
+
+type Step = (&'static str, fn() -> anyhow::Result<Done>);
+
+/// Runs the steps and returns the exit code.
+pub(crate) fn run(args: &Args) -> u8 {
+    let mut planned: Vec<Step> = steps::CHECKS.into();
+    if !args.skip_tests {
+        planned.extend(steps::TESTS);
+    }
+    planned.extend(steps::TRIALS);
+    if args.deep {
+        planned.extend(steps::DEEP);
+    }
+    run_steps(&planned)
+}
+
+fn run_steps(planned: &[Step]) -> u8 {
+    let mut lines = Vec::new();
+    let mut failed = 0;
+    for (number, (name, step)) in planned.iter().enumerate() {
+        println!("\n== {}/{} {name} ==", number + 1, planned.len());
+        let start = Instant::now();
+        let said = match step() {
+            Ok(Done::Passed) => "ok".to_owned(),
+            Ok(Done::Skipped(why)) => format!("skipped: {why}"),
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {error:#}")
+            }
+        };
+        let line = format!("{:>6.1} s  {name}: {said}", start.elapsed().as_secs_f64());
+        println!("{line}");
+        lines.push(line);
+        if interrupt::requested() {
+            return interrupt::EXIT_CODE;
+        }
+    }
+    println!("\n== summary ==\n{}", lines.join("\n"));
+    u8::from(failed > 0)
+}
+
+/// Runs a command to its end; it shares our output.
+fn call(command: &mut Command) -> anyhow::Result<()> {
+    let line = command_line(command);
+    println!("$ {line}");
+    let mut child = command
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {line}"))?;
+    // Longer than any step takes on a slow machine, shorter than a machine's patience.
+    let deadline = Instant::now() + Duration::from_secs(1800);
+    match child::wait(&mut child, Some(deadline))? {
+        End::Exited(status) if status.success() => Ok(()),
+        End::Exited(status) => bail!("{line} ended with code {}", child::exit_code(status)),
+        End::Interrupted => bail!("interrupted"),
+        End::TimedOut => bail!("{line} took longer than 30 minutes"),
+    }
+}
+
+fn command_line(command: &Command) -> String {
+    let envs = command.get_envs().filter_map(|(name, value)| {
+        let value = value?.display();
+        Some(format!("{}='{value}'", name.display()))
+    });
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.display().to_string());
+    envs.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, call, command_line, run_steps};
+    use std::process::Command;
+
+    #[test]
+    fn one_failed_step_fails_the_whole_and_a_skipped_one_does_not() {
+        let skipped = ("b", (|| Ok(Done::Skipped("why".to_owned()))) as fn() -> _);
+        let failed = ("c", (|| anyhow::bail!("broken")) as fn() -> _);
+        assert_eq!(run_steps(&[("a", || Ok(Done::Passed)), skipped]), 0);
+        assert_eq!(run_steps(&[failed, skipped]), 1);
+    }
+
+    #[test]
+    fn a_failed_command_is_named_with_its_code() {
+        let error = call(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "sh -c exit 3 ended with code 3");
+        assert!(call(&mut Command::new("no-such-command-of-pager")).is_err());
+    }
+
+    #[test]
+    fn a_command_line_shows_its_environment() {
+        let line = command_line(Command::new("cargo").arg("doc").env("FLAGS", "-D x"));
+        assert_eq!(line, "FLAGS='-D x' cargo doc");
+    }
+}

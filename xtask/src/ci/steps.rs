@@ -1,0 +1,219 @@
+//! The steps of `cargo xtask ci`.
+//!
+//! Guarantees that each checks something real: the tools it drives fail it. Refuses to pass in
+//! silence what a machine cannot run: such a step is skipped with its reason.
+
+use super::{Done, Step, call, tidy};
+use crate::cargo::{cargo, executables, root};
+use crate::cgroup::Cap;
+use crate::matrix;
+use crate::size::Size;
+use crate::swap::ProvisionedSwap;
+use anyhow::Context;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What needs no test binary.
+pub(super) const CHECKS: [Step; 5] = [
+    ("format", || passed(&["fmt", "--all", "--check"])),
+    ("tidy", || tidy::check().map(|()| Done::Passed)),
+    ("clippy", || {
+        passed(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    }),
+    ("feature combinations", feature_combinations),
+    ("documentation", documentation),
+];
+
+/// The tests, doctests included.
+pub(super) const TESTS: [Step; 1] = [("tests", || passed(&["test", "--workspace"]))];
+
+/// The library at its work.
+pub(super) const TRIALS: [Step; 5] = [
+    ("spill_sort, small", spill_sort),
+    ("merge, verified", merge),
+    ("bench-matrix, tiny", bench_matrix),
+    ("under memory pressure", pressure),
+    ("Miri", || miri("-Zmiri-disable-isolation")),
+];
+
+/// What takes long.
+pub(super) const DEEP: [Step; 4] = [
+    ("release tests with the ignored ones", || {
+        passed(&[
+            "test",
+            "--workspace",
+            "--release",
+            "--",
+            "--include-ignored",
+        ])
+    }),
+    ("tests of feature combinations", || {
+        for features in COMBINATIONS {
+            call(&mut cargo(
+                &[&["test", "-p", "pager", "--lib", "--tests"], features].concat(),
+            ))?;
+        }
+        Ok(Done::Passed)
+    }),
+    ("Miri, several schedules", || {
+        miri("-Zmiri-disable-isolation -Zmiri-many-seeds=0..4")
+    }),
+    ("bench-matrix --quick", || {
+        let out = tempfile::tempdir()?;
+        run_matrix(&matrix::Args::quick(out.path(), matrix_swap()))
+    }),
+];
+
+/// The feature sets of the facade besides the default one.
+const COMBINATIONS: [&[&str]; 3] = [
+    &["--no-default-features"],
+    &["--no-default-features", "--features", "swap"],
+    &["--no-default-features", "--features", "file"],
+];
+
+fn passed(args: &[&str]) -> anyhow::Result<Done> {
+    call(&mut cargo(args)).map(|()| Done::Passed)
+}
+
+fn feature_combinations() -> anyhow::Result<Done> {
+    for features in COMBINATIONS {
+        let before = ["clippy", "-p", "pager", "--lib", "--tests"];
+        let after = ["--", "-D", "warnings"];
+        call(&mut cargo(&[&before, features, &after].concat()))?;
+    }
+    Ok(Done::Passed)
+}
+
+fn documentation() -> anyhow::Result<Done> {
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+    call(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Done::Passed)
+}
+
+fn spill_sort() -> anyhow::Result<Done> {
+    let found = executables(&[
+        "build",
+        "--release",
+        "-p",
+        "pager",
+        "--example",
+        "spill_sort",
+    ])?;
+    let binary = found.get("spill_sort").context("no spill_sort was built")?;
+    for backend in ["swap", "file"] {
+        let args = ["--scale", "0.02", "--budget", "4MiB", "--backend", backend];
+        call(Command::new(binary).args(args))?;
+    }
+    Ok(Done::Passed)
+}
+
+fn merge() -> anyhow::Result<Done> {
+    let found = executables(&["build", "--release", "-p", "pager-bench", "--bins"])?;
+    let binary = found.get("merge").context("no merge was built")?;
+    for (backend, preset) in [
+        ("swap", "seed"),
+        ("swap", "fast"),
+        ("file", "seed"),
+        ("file", "fast"),
+        ("none", "seed"),
+    ] {
+        let args = [
+            "--chain-gib",
+            "0.03125",
+            "--threads",
+            "2",
+            "--lookahead",
+            "4",
+            "--verify",
+        ];
+        let which = ["--json", "--backend", backend, "--preset", preset];
+        call(Command::new(binary).args(args).args(which))?;
+    }
+    Ok(Done::Passed)
+}
+
+fn bench_matrix() -> anyhow::Result<Done> {
+    let out = tempfile::tempdir()?;
+    run_matrix(&matrix::Args::tiny(out.path(), matrix_swap()))
+}
+
+fn run_matrix(args: &matrix::Args) -> anyhow::Result<Done> {
+    let code = matrix::run(args)?;
+    anyhow::ensure!(code == 0, "the matrix ended with code {code}");
+    Ok(Done::Passed)
+}
+
+/// Swap for a matrix, where it can be had; elsewhere its cells are marked.
+fn matrix_swap() -> Option<Size> {
+    let size = Size::from_bytes(1 << 30);
+    ProvisionedSwap::new(Path::new("/var/tmp"), size)
+        .is_ok()
+        .then_some(size)
+}
+
+/// The tests that only mean something when memory is short.
+fn pressure() -> anyhow::Result<Done> {
+    let limit = Size::from_bytes(256 << 20);
+    let swap = match ProvisionedSwap::new(Path::new("/var/tmp"), Size::from_bytes(4 << 30)) {
+        Ok(swap) => swap,
+        Err(error) => return Ok(Done::Skipped(error.to_string())),
+    };
+    if let Err(error) = Cap::new(limit) {
+        return Ok(Done::Skipped(error.to_string()));
+    }
+    for (package, test) in [("pager", "pressure"), ("pager-swap", "real_swap")] {
+        // Built outside the cap, which no compiler would fit in.
+        let args = [
+            "test",
+            "--release",
+            "--no-run",
+            "-p",
+            package,
+            "--test",
+            test,
+        ];
+        let found = executables(&args)?;
+        let binary = found.get(test).context("no test was built")?;
+        let argv = [
+            binary.as_os_str().to_owned(),
+            "--nocapture".into(),
+            "--test-threads=1".into(),
+        ];
+        let cap = Cap::new(limit)?;
+        call(cap.command(&argv).current_dir(root().join(package)))?;
+    }
+    drop(swap);
+    Ok(Done::Passed)
+}
+
+fn miri(flags: &str) -> anyhow::Result<Done> {
+    let present = cargo(&["+nightly", "miri", "--version"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !present {
+        let how = "no Miri: rustup +nightly component add miri rust-src";
+        return Ok(Done::Skipped(how.to_owned()));
+    }
+    let mut test = cargo(&[
+        "+nightly",
+        "miri",
+        "test",
+        "-p",
+        "pager-core",
+        "-p",
+        "pager-swap",
+    ]);
+    // Property tests under an interpreter: few cases, the many are the native tests' part.
+    call(test.env("MIRIFLAGS", flags).env("PROPTEST_CASES", "4"))?;
+    Ok(Done::Passed)
+}

@@ -1,0 +1,138 @@
+//! House rules that no compiler checks.
+//!
+//! Guarantees that each Rust file opens with `//!`, that none is over 400 lines (tests aside),
+//! that no text holds characters that look like something else, and that none names a path of
+//! the machine it was written on. Refuses nothing else: taste is for reviews.
+
+use crate::cargo;
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The longest a file may be, without its tests.
+const LINES_AT_MOST: usize = 400;
+/// Kinds of files that are text of ours.
+const TEXT: [&str; 5] = ["rs", "md", "toml", "sh", "yml"];
+/// Where people's checkouts and homes are; in two parts, so that this file passes.
+const MACHINE_PATHS: [&str; 4] = [
+    concat!("/", "work/"),
+    concat!("/", "root/"),
+    concat!("/", "home/"),
+    concat!("/", "Users/"),
+];
+
+/// Checks every file of the checkout and names each offence.
+///
+/// # Errors
+/// When a rule is broken, or the files cannot be listed or read.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let root = cargo::root();
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(&root)
+        .output()
+        .context("cannot run git")?;
+    ensure!(output.status.success(), "git cannot list the files");
+    let (mut offences, mut count) = (0, 0);
+    for name in String::from_utf8_lossy(&output.stdout).lines() {
+        let path = Path::new(name);
+        let kind = path.extension().unwrap_or_default().to_string_lossy();
+        // A file that is listed and not there was deleted and not yet committed.
+        if !TEXT.contains(&&*kind) || !root.join(path).is_file() {
+            continue;
+        }
+        count += 1;
+        let text = fs::read_to_string(root.join(path)).with_context(|| name.to_owned())?;
+        for offence in offences_of(path, &text) {
+            eprintln!("{name}: {offence}");
+            offences += 1;
+        }
+    }
+    ensure!(offences == 0, "{offences} offences");
+    println!("{count} files are tidy");
+    Ok(())
+}
+
+fn offences_of(path: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if path.extension().is_some_and(|kind| kind == "rs") {
+        if !text.starts_with("//!") {
+            found.push("does not open with //!".to_owned());
+        }
+        let lines = lines_without_tests(text);
+        if lines > LINES_AT_MOST && !is_test(path) {
+            found.push(format!("has {lines} lines, more than {LINES_AT_MOST}"));
+        }
+    }
+    for (number, line) in text.lines().enumerate() {
+        if let Some(bad) = line.chars().find(|&c| is_surprise(c)) {
+            found.push(format!(
+                "line {}: holds {}",
+                number + 1,
+                bad.escape_unicode()
+            ));
+        }
+        if let Some(bad) = MACHINE_PATHS.iter().find(|path| line.contains(**path)) {
+            found.push(format!("line {}: names a path below {bad}", number + 1));
+        }
+    }
+    found
+}
+
+/// Lines before the unit tests, which end a file.
+fn lines_without_tests(text: &str) -> usize {
+    text.lines()
+        .take_while(|line| *line != "#[cfg(test)]")
+        .count()
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests")
+        || path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
+/// Characters that cannot be seen, or that reorder what is seen.
+fn is_surprise(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MACHINE_PATHS, offences_of};
+    use std::path::Path;
+
+    fn count(path: &str, text: &str) -> usize {
+        offences_of(Path::new(path), text).len()
+    }
+
+    #[test]
+    fn a_rust_file_opens_with_its_doc_and_others_need_none() {
+        assert_eq!(count("a.rs", "//! A.\n"), 0);
+        assert_eq!(count("a.rs", "use b;\n"), 1);
+        assert_eq!(count("a.md", "# A\n"), 0);
+    }
+
+    #[test]
+    fn a_long_file_is_an_offence_unless_the_length_is_tests() {
+        let long = format!("//! A.\n{}", "\n".repeat(400));
+        assert_eq!(count("src/a.rs", &long), 1);
+        assert_eq!(count("tests/a.rs", &long), 0);
+        let tests = format!("//! A.\n#[cfg(test)]\n{}", "\n".repeat(400));
+        assert_eq!(count("src/a.rs", &tests), 0);
+    }
+
+    #[test]
+    fn invisible_characters_and_machine_paths_are_offences_and_words_are_not() {
+        assert_eq!(count("a.md", "a\u{a0}b\n"), 1);
+        assert_eq!(count("a.md", "a\u{202e}b\n"), 1);
+        assert_eq!(count("a.md", "a\tb\n"), 1);
+        assert_eq!(count("a.md", "1 \u{d7} 2, na\u{ef}ve\n"), 0);
+        for path in MACHINE_PATHS {
+            assert_eq!(count("a.md", &format!("see {path}x\n")), 1);
+        }
+    }
+}
