@@ -1,6 +1,7 @@
 //! Behaviour of `Pager`, over both backends and both presets.
 
 #![cfg(all(unix, feature = "swap", feature = "file"))]
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 #![allow(
     clippy::single_range_in_vec_init,
     reason = "lists of one range are meant"

@@ -2,6 +2,7 @@
 //! that keeps every payload in a `Vec`.
 
 #![cfg(all(unix, feature = "swap", feature = "file"))]
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
 mod common;
 

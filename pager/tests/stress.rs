@@ -2,6 +2,7 @@
 //! handle keeps its bytes and its backend.
 
 #![cfg(all(unix, feature = "swap", feature = "file"))]
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
 mod common;
 

@@ -7,14 +7,14 @@ use pager::{BackendKind, Pager, Preset};
 use tempfile::TempDir;
 
 /// A pager, and the scratch root that goes when it goes.
-pub struct Scratched {
-    pub pager: Pager,
-    pub root: TempDir,
+pub(crate) struct Scratched {
+    pub(crate) pager: Pager,
+    pub(crate) root: TempDir,
 }
 
 /// A pager with a scratch root of its own. Where temporary files are kept in
 /// memory, that must do for a test.
-pub fn scratched(kind: BackendKind, preset: Preset) -> Scratched {
+pub(crate) fn scratched(kind: BackendKind, preset: Preset) -> Scratched {
     let root = tempfile::tempdir().expect("a temporary directory");
     let pager = Pager::builder()
         .backend(kind)
@@ -27,7 +27,7 @@ pub fn scratched(kind: BackendKind, preset: Preset) -> Scratched {
 }
 
 /// `len` words that differ from those of every other seed.
-pub fn words(seed: u64, len: usize) -> Vec<u64> {
+pub(crate) fn words(seed: u64, len: usize) -> Vec<u64> {
     let mut state = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (0..len)
         .map(|_| {
@@ -40,7 +40,7 @@ pub fn words(seed: u64, len: usize) -> Vec<u64> {
 }
 
 /// Cuts words into chunks of these lengths; the last takes what remains.
-pub fn chunked(words: &[u64], lens: &[usize]) -> Vec<Vec<u64>> {
+pub(crate) fn chunked(words: &[u64], lens: &[usize]) -> Vec<Vec<u64>> {
     let mut rest = words;
     let mut chunks: Vec<Vec<u64>> = lens
         .iter()
