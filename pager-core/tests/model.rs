@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 64 },
+        cases: if cfg!(miri) { 2 } else { 64 },
         failure_persistence: None,
         ..ProptestConfig::default()
     }
 }
 
 /// Operations of one sequence, at most.
-const STEPS: usize = if cfg!(miri) { 15 } else { 80 };
+const STEPS: usize = if cfg!(miri) { 12 } else { 80 };
 
 fn any_failure() -> impl Strategy<Value = Failure> {
     proptest::sample::select(&Failure::ALL[..])

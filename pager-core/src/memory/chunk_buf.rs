@@ -264,7 +264,7 @@ mod tests {
     fn growing_moves_seldom_and_stays_in_the_arena() {
         let arena = Arena::new(1 << 20);
         let mut buf = ChunkBuf::with_capacity_in(&arena, 1).unwrap();
-        let pushes = if cfg!(miri) { 3000 } else { 100_000 };
+        let pushes = if cfg!(miri) { 1200 } else { 100_000 };
         let (mut moves, mut place) = (0, buf.as_ptr());
         for word in 0..pushes {
             buf.push(word).unwrap();
@@ -327,21 +327,22 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
+        const LONGEST: usize = if cfg!(miri) { 40 } else { 300 };
         let step = prop_oneof![
             4 => any::<u64>().prop_map(Step::Push),
-            4 => prop::collection::vec(any::<u64>(), 0..300).prop_map(Step::Extend),
-            2 => (0..3000usize, any::<u64>()).prop_map(|(len, word)| Step::Resize(len, word)),
-            2 => (0..3000usize).prop_map(Step::Truncate),
+            4 => prop::collection::vec(any::<u64>(), 0..LONGEST).prop_map(Step::Extend),
+            2 => (0..10 * LONGEST, any::<u64>()).prop_map(|(len, word)| Step::Resize(len, word)),
+            2 => (0..10 * LONGEST).prop_map(Step::Truncate),
             1 => Just(Step::Clear),
-            1 => (0..5000usize).prop_map(Step::Reserve),
+            1 => (0..20 * LONGEST).prop_map(Step::Reserve),
             1 => Just(Step::Sort),
         ];
-        prop::collection::vec(step, 0..if cfg!(miri) { 20 } else { 60 })
+        prop::collection::vec(step, 0..if cfg!(miri) { 12 } else { 60 })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 3 } else { 128 },
+            cases: if cfg!(miri) { 2 } else { 128 },
             failure_persistence: None,
             ..ProptestConfig::default()
         })]
