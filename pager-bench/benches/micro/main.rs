@@ -9,6 +9,7 @@
 //! scattered   2 MiB in 1 to 64 chunks
 //! read_many   1 to 64 ranges in one call, sorted and not
 //! registry    what the bookkeeping costs, with a backend that does nothing
+//! workload    what the merge workload costs besides paging
 //! ```
 
 mod read_many;
@@ -16,6 +17,7 @@ mod registry;
 mod round_trip;
 mod scattered;
 mod setup;
+mod workload;
 
 use std::time::Duration;
 
@@ -31,5 +33,6 @@ fn main() {
     scattered::all(&mut criterion);
     read_many::all(&mut criterion);
     registry::all(&mut criterion);
+    workload::all(&mut criterion);
     criterion.final_summary();
 }
