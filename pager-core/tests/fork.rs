@@ -18,7 +18,7 @@ use pager_core::{Arena, ChunkBuf, Error, ProcessStamp, Registry};
 fn holds_in_a_child(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: nothing but the caller's few checks runs in the child, on memory
     // that no other thread of these tests had locked, and it leaves by `_exit`.
-    match unsafe { fork() }.unwrap() {
+    match unsafe { fork() }.expect("a test must be able to fork") {
         ForkResult::Child => {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
             let code = i32::from(!matches!(outcome, Ok(true)));
@@ -26,7 +26,10 @@ fn holds_in_a_child(child: impl FnOnce() -> bool) -> bool {
             unsafe { nix::libc::_exit(code) }
         }
         ForkResult::Parent { child } => {
-            matches!(waitpid(child, None).unwrap(), WaitStatus::Exited(_, 0))
+            matches!(
+                waitpid(child, None).expect("the child is ours"),
+                WaitStatus::Exited(_, 0)
+            )
         }
     }
 }

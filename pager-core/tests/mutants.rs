@@ -82,7 +82,7 @@ impl Mutant {
             *last = 0;
         }
         if self.bug == Bug::ReadsWhatWasFreed && words.len() > 1 {
-            let freed = self.remembered.lock().unwrap();
+            let freed = self.remembered.lock().expect("no holder panics");
             let tail = words.len() - 1;
             if let Some(stale) = freed.get(tail) {
                 words[tail] = *stale;
@@ -127,7 +127,8 @@ impl Mutant {
                 return Ok(());
             }
             Bug::MixesThreadsUp => {
-                let scratch = |words: Vec<u64>| *self.remembered.lock().unwrap() = words;
+                let scratch =
+                    |words: Vec<u64>| *self.remembered.lock().expect("no holder panics") = words;
                 scratch(
                     ranges
                         .iter()
@@ -136,7 +137,7 @@ impl Mutant {
                         .collect(),
                 );
                 std::thread::yield_now();
-                let found = self.remembered.lock().unwrap().clone();
+                let found = self.remembered.lock().expect("no holder panics").clone();
                 let found = found.into_iter().chain(std::iter::repeat(0));
                 window.copy_from(&found.take(window.len()).collect::<Vec<u64>>());
                 return Ok(());
@@ -192,7 +193,11 @@ impl Backend for Mutant {
     fn prefetch(&self, slot: &Vec<u64>, range: Range<usize>) {
         match self.bug {
             Bug::PanicsOnPrefetch => assert!(range.len() != slot.len(), "not that much"),
-            Bug::PrefetchEatsAWord => self.remembered.lock().unwrap().push(slot[0]),
+            Bug::PrefetchEatsAWord => self
+                .remembered
+                .lock()
+                .expect("no holder panics")
+                .push(slot[0]),
             _ => {}
         }
     }
@@ -201,7 +206,7 @@ impl Backend for Mutant {
         match self.bug {
             Bug::LeaksUsageOnFree if slot.len() == 1 => {}
             Bug::ReadsWhatWasFreed => {
-                *self.remembered.lock().unwrap() = slot.clone();
+                *self.remembered.lock().expect("no holder panics") = slot.clone();
                 self.inner.free(slot);
             }
             _ => self.inner.free(slot),
@@ -214,7 +219,7 @@ impl Backend for Mutant {
             Bug::CountsChunksInsteadOfBytes => usage.logical_bytes /= 8,
             Bug::ChargesForEmptyPayloads => usage.stored_bytes = self.charged(),
             Bug::PrefetchEatsAWord => {
-                let eaten = self.remembered.lock().unwrap().len() as u64;
+                let eaten = self.remembered.lock().expect("no holder panics").len() as u64;
                 usage.logical_bytes = usage.logical_bytes.saturating_sub(eaten * 8);
             }
             _ => {}
@@ -230,7 +235,7 @@ impl Backend for Mutant {
 impl Mutant {
     /// More each time that anybody asks.
     fn charged(&self) -> u64 {
-        let mut remembered = self.remembered.lock().unwrap();
+        let mut remembered = self.remembered.lock().expect("no holder panics");
         remembered.push(0);
         remembered.len() as u64 * 4096
     }
@@ -340,7 +345,8 @@ impl Backend for WrongDetach {
             Detach::GivesACopy => vec.clone(),
             Detach::GivesZeros => vec![0; vec.len()],
             Detach::ForgetsToCount => {
-                *self.miscounted_bytes.lock().unwrap() += size_of_val(&vec[..]) as u64;
+                *self.miscounted_bytes.lock().expect("no holder panics") +=
+                    size_of_val(&vec[..]) as u64;
                 vec
             }
         }))
@@ -352,7 +358,7 @@ impl Backend for WrongDetach {
 
     fn usage(&self) -> Usage {
         let mut usage = self.inner.usage();
-        usage.logical_bytes += *self.miscounted_bytes.lock().unwrap();
+        usage.logical_bytes += *self.miscounted_bytes.lock().expect("no holder panics");
         usage
     }
 
