@@ -270,6 +270,7 @@ pub fn mix<C: Buffer>(inputs: &[C; 2], outputs: &mut [C; 2]) -> pager_core::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::DataKind;
 
     #[test]
     fn every_input_word_shows_in_both_outputs() {
@@ -286,5 +287,29 @@ mod tests {
                 assert_eq!(before[output].len(), 600);
             }
         }
+    }
+
+    #[test]
+    fn one_wrong_word_in_the_output_is_reported_with_its_place() {
+        let config = Config {
+            chain_chunks: 3,
+            threads: 1,
+            data: DataKind::Random,
+            lookahead: 0,
+            die_young: 0.0,
+            verify: true,
+        };
+        let generator = Generator::new(config.data);
+        let mut worker: Worker<'_, Vec<u64>> = Worker::new(0, &config, &generator, &Store::None);
+        worker.build().unwrap();
+        worker.merge().unwrap();
+        let Stored::Chunk(chunk) = &mut worker.merged[2].chunks[1] else {
+            panic!("a store without a pager keeps chunks");
+        };
+        chunk[70_000] ^= 1;
+        worker.verify().unwrap();
+        let wrong = worker.wrong().expect("the wrong word is found");
+        assert_eq!((wrong.index, wrong.output), (2, 1));
+        assert!(matches!(wrong.mismatch, Mismatch::Word { at: 70_000, .. }));
     }
 }
