@@ -165,7 +165,8 @@ mod tests {
         let back = ReadBack::new(1000);
         let alive = fake();
         back.note(&alive, 10);
-        for _ in 0..10_000 {
+        let rounds = if cfg!(miri) { 3 * SWEEP_LEN } else { 10_000 };
+        for _ in 0..rounds {
             let payload = fake();
             back.note(&payload, 100);
             back.settle(&payload);
