@@ -117,8 +117,21 @@ impl<B: Backend> Entry<B> {
         let (State::Stored(slot) | State::Cached { slot, .. }) = &*state else {
             return;
         };
-        let Some(engine) = self.shared.engine().filter(|engine| engine.has_threads()) else {
+        if self
+            .shared
+            .engine()
+            .is_some_and(|engine| engine.has_threads())
+        {
+            drop(state);
+            self.request_fetch(range);
+        } else {
             self.shared.backend.prefetch(slot, range);
+        }
+    }
+
+    /// Queues a fetch of `range`, or of everything if that is not much more.
+    pub(super) fn request_fetch(self: &Arc<Self>, range: Range<usize>) {
+        let Some(engine) = self.shared.engine() else {
             return;
         };
         if self.fetch_queued.swap(true, Ordering::Relaxed) {
@@ -129,8 +142,7 @@ impl<B: Backend> Entry<B> {
         } else {
             range
         };
-        drop(state);
-        let this: Arc<dyn Pageable> = Arc::clone(self) as Arc<dyn Pageable>;
+        let this = Arc::clone(self) as Arc<dyn Pageable>;
         if !engine.request_fetch(Arc::downgrade(&this), range) {
             self.forget_fetch();
         }

@@ -147,6 +147,12 @@ impl<B: Backend> Handle<B> {
         }
     }
 
+    /// Queues a fetch as `prefetch` does where there are threads to serve it.
+    #[cfg(all(test, shuttle))]
+    pub(super) fn request_fetch(&self) {
+        self.entry().request_fetch(0..self.len());
+    }
+
     /// The entry, for this process only.
     fn own_entry(&self) -> Result<&Arc<Entry<B>>> {
         let entry = self.entry();

@@ -17,6 +17,8 @@ mod background;
 mod counters;
 mod entry;
 mod handle;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod pageout;
 pub(crate) mod shard;
 mod state;

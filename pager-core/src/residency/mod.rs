@@ -201,6 +201,24 @@ impl Residency {
         self.flush()
     }
 
+    /// One step of a background thread, on the calling thread.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn step(&self) {
+        self.engine().step();
+    }
+
+    /// Tries to page out one payload.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn evict_one(&self) {
+        self.engine().evict_one(Patience::None);
+    }
+
+    /// Changes the budget without waiting for it to be kept.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn change_budget(&self, budget_bytes: usize) {
+        self.engine().ledger.set_budget_bytes(budget_bytes);
+    }
+
     /// Whether the last background write failed and none has succeeded since.
     #[must_use]
     pub fn is_failing(&self) -> bool {

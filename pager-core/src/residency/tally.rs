@@ -1,9 +1,13 @@
 //! [`ResidencyStats`] and the counters behind it.
+//!
+//! These are the atomics of `std` even under the model checker: they decide
+//! nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Error;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// What the residency layer holds and has done. Readable at any time without
 /// stopping anybody.
@@ -107,7 +111,13 @@ impl Tally {
     pub(crate) fn failed(&self, error: &Error) {
         self.background_errors.add(1);
         let source = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        *lock(&self.last_error) = Some(format!("{error}{}", source.unwrap_or_default()));
+        *self.last_error() = Some(format!("{error}{}", source.unwrap_or_default()));
+    }
+
+    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything that is counted here; the rest is the caller's to fill in.
@@ -129,7 +139,7 @@ impl Tally {
             stall_total: Duration::from_nanos(self.stall_total_nanos.get()),
             stall_longest: Duration::from_nanos(self.stall_longest_nanos.get()),
             background_errors: self.background_errors.get(),
-            last_background_error: lock(&self.last_error).clone(),
+            last_background_error: self.last_error().clone(),
             ..ResidencyStats::default()
         }
     }
