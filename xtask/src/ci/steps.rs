@@ -181,11 +181,9 @@ fn pressure() -> anyhow::Result<Done> {
         ];
         let found = executables(&args)?;
         let binary = found.get(test).context("no test was built")?;
-        let argv = [
-            binary.as_os_str().to_owned(),
-            "--nocapture".into(),
-            "--test-threads=1".into(),
-        ];
+        let mut argv = vec![binary.as_os_str().to_owned()];
+        // They are ignored elsewhere, because without a cap they show nothing.
+        argv.extend(["--include-ignored", "--nocapture", "--test-threads=1"].map(Into::into));
         let cap = Cap::new(limit)?;
         call(cap.command(&argv).current_dir(root().join(package)))?;
     }
