@@ -1,6 +1,7 @@
 //! The guarantees of pager, stamped onto every mode of the file backend.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pager_core::{Error, Registry};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};

@@ -1,6 +1,7 @@
 //! A disk that is really full: a small ext4 on a loop device. Needs root.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

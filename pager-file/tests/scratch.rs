@@ -2,6 +2,7 @@
 //! a sweep removes the dead and only the dead.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

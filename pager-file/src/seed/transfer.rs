@@ -115,6 +115,10 @@ fn joined(ranges: &[Range<usize>]) -> impl Iterator<Item = Range<usize>> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of one range are meant"
+)]
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@
 //! run again as a process of its own.
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
