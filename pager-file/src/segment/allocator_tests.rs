@@ -6,6 +6,9 @@ use super::*;
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Operations in a random sequence.
+const MAX_STEPS: usize = if cfg!(miri) { 12 } else { 80 };
+
 fn class(bytes: usize) -> SizeClass {
     SizeClass::for_bytes(bytes)
 }
@@ -190,7 +193,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_byte_has_two_owners_and_none_is_lost(steps in prop::collection::vec(steps(), 1..80)) {
+    fn no_byte_has_two_owners_and_none_is_lost(steps in prop::collection::vec(steps(), 1..MAX_STEPS)) {
         let mut allocator = Allocator::new(SEGMENT_BYTES, u32::MAX);
         let mut live = Vec::new();
         for step in &steps {

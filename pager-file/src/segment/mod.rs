@@ -219,6 +219,7 @@ impl SegmentStore {
             read_bytes: counters.read_bytes.load(Ordering::Relaxed),
             allocate_calls: counters.allocate_calls.load(Ordering::Relaxed),
             allocates_ahead: self.space.allocates_ahead(),
+            punch_calls: counters.punch_calls.load(Ordering::Relaxed),
             punched_bytes: counters.punched_bytes.load(Ordering::Relaxed),
             punches_holes: self.space.punches_holes(),
         }

@@ -250,24 +250,30 @@ impl Space {
         }
     }
 
-    /// Punches until a quarter of the slack is free again.
+    /// Punches, in large steps, while the slack is exceeded.
+    ///
+    /// Each step goes below the slack, by up to a quarter of it: otherwise the
+    /// thread would follow a `free` of a long list with a call for each extent.
     fn sweep(&self) {
         let keep_bytes = self.slack_bytes - self.slack_bytes / 4;
         loop {
             let mut spans = Vec::new();
-            if !self.closing.load(Ordering::Relaxed) {
-                self.lock().surplus(keep_bytes, SWEEP_BYTES, &mut spans);
+            if !self.closing.load(Ordering::Relaxed) && self.punches_holes() {
+                let mut allocator = self.lock();
+                if allocator.bytes().freed > self.slack_bytes {
+                    allocator.surplus(keep_bytes, SWEEP_BYTES, &mut spans);
+                }
             }
-            let is_done = spans.is_empty() || self.punch_all(spans).is_err();
+            if !spans.is_empty() && self.punch_all(spans).is_ok() {
+                continue;
+            }
             // SeqCst, with the lock below: whoever frees an extent after the last
             // look above sees the flag down, or this thread sees the extent.
-            if is_done {
-                self.sweeping.store(false, Ordering::SeqCst);
-                let is_over = self.lock().bytes().freed > self.slack_bytes;
-                let stops = self.closing.load(Ordering::Relaxed) || !self.punches_holes();
-                if stops || !is_over || self.sweeping.swap(true, Ordering::SeqCst) {
-                    return;
-                }
+            self.sweeping.store(false, Ordering::SeqCst);
+            let is_over = self.lock().bytes().freed > self.slack_bytes;
+            let stops = self.closing.load(Ordering::Relaxed) || !self.punches_holes();
+            if stops || !is_over || self.sweeping.swap(true, Ordering::SeqCst) {
+                return;
             }
         }
     }
@@ -307,6 +313,7 @@ impl Space {
         let Some(file) = self.opened(span.segment).filter(|_| self.punches_holes()) else {
             return Ok(Outcome::Unsupported);
         };
+        self.counters.punch_calls.fetch_add(1, Ordering::Relaxed);
         let punched = file.punch(span);
         if let Ok(Outcome::Unsupported) = punched {
             self.cannot_punch.store(true, Ordering::Relaxed);

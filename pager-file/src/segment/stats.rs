@@ -40,6 +40,8 @@ pub struct SegmentStats {
     /// Whether storage is promised before data moves. Where the file system
     /// cannot do that, a full medium shows only while a payload is written.
     pub allocates_ahead: bool,
+    /// Calls that gave storage back.
+    pub punch_calls: u64,
     /// Bytes of storage given back to the file system by punching holes.
     pub punched_bytes: u64,
     /// Whether the file system can take storage back from the middle of a file.
@@ -55,6 +57,7 @@ pub(super) struct Counters {
     pub(super) read_calls: AtomicU64,
     pub(super) read_bytes: AtomicU64,
     pub(super) allocate_calls: AtomicU64,
+    pub(super) punch_calls: AtomicU64,
     pub(super) punched_bytes: AtomicU64,
 }
 

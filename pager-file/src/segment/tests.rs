@@ -697,3 +697,20 @@ fn a_file_system_without_direct_io_is_buffered_or_refused() {
     registry.take(handle, &mut found).unwrap();
     assert!(found == words(4, CHUNK_WORDS + 9));
 }
+
+#[test]
+fn a_long_list_of_frees_is_punched_in_few_calls() {
+    let (_root, registry) = open(|config| config.slack_bytes(64 << 20));
+    let handles: Vec<_> = (0..64)
+        .map(|seed| store(&registry, &words(seed, CHUNK_WORDS)))
+        .collect();
+    drop(handles);
+    let stats = || stats(&registry);
+    if !stats().punches_holes {
+        return println!("skipped: this file system punches no holes");
+    }
+    assert!(eventually(|| stats().freed_bytes <= 64 << 20));
+    assert!(eventually(|| stats().punched_bytes >= 64 << 20));
+    let calls = stats().punch_calls;
+    assert!(calls <= 20, "{calls} calls to punch 32 extents");
+}
