@@ -5,7 +5,7 @@ use pager_core::{Arena, Backend, ChunkBuf, Registry};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
 use rstest::rstest;
 
-const HUGE_WORDS: usize = if cfg!(miri) { 4096 } else { 1 << 18 };
+const HUGE_WORDS: usize = if cfg!(miri) { 1024 } else { 1 << 18 };
 
 fn registry(mode: SwapMode) -> Registry<SwapBackend> {
     let arena = Arena::new(4 << 20);
