@@ -18,16 +18,8 @@ impl<B: Backend> Entry<B> {
     pub(super) fn take_into<D: Destination>(&self, dst: &mut D) -> Result<()> {
         let mut state = match try_write(&self.state) {
             Some(state) => state,
-            None => match try_read(&self.state) {
-                // It is being written. A copy is sooner done than the write, which
-                // then frees what it has stored.
-                Some(state) if matches!(*state, State::Resident(_)) => {
-                    self.copy_all(&state, dst)?;
-                    self.tally(|engine| engine.tally.cancelled_writes.add(1));
-                    return Ok(());
-                }
-                _ => write(&self.state),
-            },
+            None if self.copy_while_written(dst)? => return Ok(()),
+            None => write(&self.state),
         };
         let memory_bytes = state.memory_bytes();
         match &*state {
@@ -47,6 +39,19 @@ impl<B: Backend> Entry<B> {
             self.tally(|engine| engine.release(memory_bytes));
         }
         Ok(())
+    }
+
+    /// Copies the payload if it is being written: that is sooner done than the
+    /// write, which then frees what it has stored.
+    fn copy_while_written<D: Destination>(&self, dst: &mut D) -> Result<bool> {
+        match try_read(&self.state) {
+            Some(state) if matches!(*state, State::Resident(_)) => {
+                self.copy_all(&state, dst)?;
+                self.tally(|engine| engine.tally.cancelled_writes.add(1));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn take_resident<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
