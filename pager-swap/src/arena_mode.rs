@@ -144,8 +144,17 @@ impl ArenaMode {
             window.copy_from(words);
             read_bytes += Span::of(words).pages(Rounding::Outward).len() * page_bytes();
         }
-        self.read_back.note(parked, read_bytes);
+        if parked.stayed_bytes == parked.len_bytes() {
+            return Ok(()); // Nothing came back: it never left.
+        }
         let is_whole = window.len() >= parked.words.len();
+        if self.read_back.note(parked, read_bytes) && !is_whole {
+            // A huge page that is still in the swap cache is mapped whole,
+            // however little of it was asked for: look once.
+            let seen = watch.look(&parked.words).unwrap_or_default();
+            let unasked_bytes = seen.resident_bytes.saturating_sub(read_bytes);
+            self.read_back.note(parked, unasked_bytes);
+        }
         self.page_out_again(watch, parked, is_whole);
         Ok(())
     }

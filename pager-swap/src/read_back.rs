@@ -59,8 +59,9 @@ impl<P: Readable> ReadBack<P> {
             .cast_unsigned()
     }
 
-    /// Counts a read of `bytes` of `payload`.
-    pub(crate) fn note(&self, payload: &Arc<P>, bytes: usize) {
+    /// Counts `bytes` of `payload` that a read brought back, and says whether
+    /// they are the first.
+    pub(crate) fn note(&self, payload: &Arc<P>, bytes: usize) -> bool {
         let count = payload.read_back_bytes();
         let add = |before: usize| Some((before + bytes).min(payload.len_bytes()));
         // The closure always answers, so this cannot fail.
@@ -70,9 +71,11 @@ impl<P: Readable> ReadBack<P> {
         let added = (before + bytes).min(payload.len_bytes()) - before;
         self.held_bytes
             .fetch_add(added.cast_signed(), Ordering::Relaxed);
-        if before == 0 && added > 0 {
+        let is_first = before == 0 && added > 0;
+        if is_first {
             self.lock().push(Arc::downgrade(payload));
         }
+        is_first
     }
 
     /// Forgets what reads brought back of `payload`: it has been paged out, or
@@ -153,7 +156,8 @@ mod tests {
     fn reading_the_same_words_again_counts_no_more_than_the_payload() {
         let back = ReadBack::new(1000);
         let payload = fake();
-        (0..10).for_each(|_| back.note(&payload, 60));
+        assert!(back.note(&payload, 60));
+        (0..10).for_each(|_| assert!(!back.note(&payload, 60)));
         assert_eq!(back.held_bytes(), 100);
         assert_eq!(back.lock().waiting.len(), 1);
         back.settle(&payload);
