@@ -332,7 +332,7 @@ fn live_payloads_need_no_descriptors() {
 }
 
 #[test]
-#[ignore = "a million files: a minute and 4 GiB of disk"]
+#[ignore = "a million files: minutes, and 4 GiB of disk"]
 fn a_million_live_payloads_need_no_more_than_64_descriptors() {
     let name = "a_million_live_payloads_need_no_more_than_64_descriptors";
     if role().is_some() {
