@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pager_core::Result;
+use pager_core::{Residency, ResidencyBuilder, Result, default_budget_bytes};
 
 use crate::{BackendKind, Pager, Preset};
 
@@ -28,6 +28,8 @@ pub struct PagerBuilder {
     pub(crate) allow_memory_fs: bool,
     #[cfg(feature = "file")]
     pub(crate) io: pager_file::IoChoice,
+    pub(crate) budget_bytes: Option<usize>,
+    pub(crate) residency: ResidencyBuilder,
 }
 
 impl PagerBuilder {
@@ -72,6 +74,40 @@ impl PagerBuilder {
     pub fn allow_memory_fs(mut self, allow: bool) -> Self {
         self.allow_memory_fs = allow;
         self
+    }
+
+    /// Bytes of memory that payloads may occupy before they are paged out; with
+    /// zero, every page-out stores at once on the calling thread.
+    ///
+    /// Default: an eighth of what this process may use, at least 64 MiB; zero with
+    /// [`Preset::Seed`], the published strategy.
+    pub fn budget_bytes(mut self, budget_bytes: usize) -> Self {
+        self.budget_bytes = Some(budget_bytes);
+        self
+    }
+
+    /// Shares of the budget, in percent: above `low` the background pages out,
+    /// above `high` the caller of `pageout` helps or waits; the rest is for
+    /// read-ahead. Default: 50 and 75.
+    pub fn watermarks(mut self, low_percent: u8, high_percent: u8) -> Self {
+        self.residency = self.residency.watermarks(low_percent, high_percent);
+        self
+    }
+
+    /// Number of background threads, started at first use. Default: 2.
+    pub fn io_threads(mut self, io_threads: usize) -> Self {
+        self.residency = self.residency.io_threads(io_threads);
+        self
+    }
+
+    /// The residency layer that these settings ask for.
+    pub(crate) fn residency(&self) -> Residency {
+        let default_bytes = || match self.preset {
+            Preset::Fast => default_budget_bytes(),
+            Preset::Seed => 0,
+        };
+        let budget_bytes = self.budget_bytes.unwrap_or_else(default_bytes);
+        self.residency.clone().budget_bytes(budget_bytes).build()
     }
 
     /// Makes the pager.

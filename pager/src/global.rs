@@ -90,6 +90,33 @@ pub fn pageout_to<C: Chunk>(kind: BackendKind, chunks: &mut [C]) -> Result<Handl
     pager().pageout_to(kind, chunks)
 }
 
+/// [`Pager::pageout_each`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn pageout_each<C: Chunk>(chunks: &mut [C]) -> Result<Vec<Handle>> {
+    pager().pageout_each(chunks)
+}
+
+/// [`Pager::set_budget`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn set_budget(budget_bytes: usize) -> Result<()> {
+    pager().set_budget(budget_bytes)
+}
+
+/// [`Pager::flush`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn flush() -> Result<()> {
+    pager().flush()
+}
+
 /// [`Pager::read_at`]; the handle may be of any pager.
 ///
 /// # Errors
@@ -125,6 +152,11 @@ pub fn prefetch(handle: &Handle) {
 /// [`Pager::prefetch_at`]; the handle may be of any pager.
 pub fn prefetch_at(handle: &Handle, offset: usize, len: usize) {
     handle.prefetch_at(offset, len);
+}
+
+/// [`Pager::prefetch_many`]; the handles may be of any pager.
+pub fn prefetch_many(handles: &[&Handle]) {
+    handles.iter().for_each(|handle| handle.prefetch());
 }
 
 /// [`Pager::take`]; the handle may be of any pager.

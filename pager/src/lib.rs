@@ -53,6 +53,7 @@
     reason = "a take that fails gives its handle back, by value"
 )]
 
+mod budget;
 mod builder;
 pub mod global;
 mod handle;
@@ -68,8 +69,8 @@ pub use builder::PagerBuilder;
 #[cfg(feature = "file")]
 pub use global::reap;
 pub use global::{
-    backend, handles, install, pageout, pageout_to, prefetch, prefetch_at, read_at, read_at_many,
-    set_backend, set_scratch_dir, stats, take,
+    backend, flush, handles, install, pageout, pageout_each, pageout_to, prefetch, prefetch_at,
+    prefetch_many, read_at, read_at_many, set_backend, set_budget, set_scratch_dir, stats, take,
 };
 pub use handle::Handle;
 pub use kind::{BackendKind, ParseNameError};
@@ -78,8 +79,8 @@ pub use preset::Preset;
 pub use stats::PagerStats;
 
 pub use pager_core::{
-    self, Arena, Chunk, ChunkBuf, Destination, Error, HandleInfo, Result, ScratchProblem, Stats,
-    TakeError, Usage,
+    self, Arena, Chunk, ChunkBuf, Destination, Error, HandleInfo, Residency, ResidencyStats,
+    Result, Reuse, ScratchProblem, Stats, TakeError, Usage, default_budget_bytes,
 };
 #[cfg(feature = "file")]
 pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};

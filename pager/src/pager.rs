@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use pager_core::{Chunk, Destination, HandleInfo, Result, Stats, TakeError};
+use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, Stats, TakeError};
 
 use crate::selector::Selector;
 use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
@@ -33,12 +33,14 @@ use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
 /// ```
 #[derive(Debug)]
 pub struct Pager {
-    selector: Selector,
+    pub(crate) selector: Selector,
     preset: Preset,
+    /// One budget over the payloads of every backend.
+    pub(crate) residency: Residency,
     #[cfg(feature = "swap")]
-    swap: pager_core::Registry<pager_swap::SwapBackend>,
+    pub(crate) swap: pager_core::Registry<pager_swap::SwapBackend>,
     #[cfg(feature = "file")]
-    file: crate::scratch::ScratchCell,
+    pub(crate) file: crate::scratch::ScratchCell,
 }
 
 impl Pager {
@@ -58,18 +60,21 @@ impl Pager {
 
     /// What the builder has checked.
     pub(crate) fn from_settings(settings: PagerBuilder) -> Self {
+        let residency = settings.residency();
         Self {
             selector: Selector::new(settings.backend.unwrap_or_else(BackendKind::first_enabled)),
             preset: settings.preset,
             #[cfg(feature = "swap")]
-            swap: pager_core::Registry::new(swap_backend(settings.preset)),
+            swap: pager_core::Registry::with_residency(swap_backend(settings.preset), &residency),
             #[cfg(feature = "file")]
             file: crate::scratch::ScratchCell::new(crate::scratch::Settings {
                 preset: settings.preset,
                 io: settings.io,
                 quota_bytes: settings.quota_bytes,
                 allow_memory_fs: settings.allow_memory_fs,
+                residency: residency.clone(),
             }),
+            residency,
         }
     }
 
@@ -149,7 +154,8 @@ impl Pager {
     /// selected backend.
     ///
     /// On success every chunk is empty. Chunks are `Vec<u64>`s or
-    /// [`ChunkBuf`](crate::ChunkBuf)s. A payload without words belongs to the
+    /// [`ChunkBuf`](crate::ChunkBuf)s. While the budget has room this moves
+    /// pointers and nothing else; the bytes leave in the background. A payload without words belongs to the
     /// selected backend as any other does.
     ///
     /// # Errors
@@ -247,7 +253,12 @@ impl Pager {
     /// What the backends hold and have done. Never stops other threads.
     #[must_use]
     pub fn stats(&self) -> PagerStats {
-        PagerStats::new(self.selector.get(), self.swap_stats(), self.file_stats())
+        PagerStats::new(
+            self.selector.get(),
+            self.swap_stats(),
+            self.file_stats(),
+            self.residency.stats(),
+        )
     }
 
     #[cfg(feature = "swap")]

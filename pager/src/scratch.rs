@@ -13,7 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use pager_core::{Error, ProcessStamp, Registry, Result, ScratchProblem, Stats, Usage};
+use pager_core::{Error, ProcessStamp, Registry, Residency, Result, ScratchProblem, Stats, Usage};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 
 use crate::Preset;
@@ -28,12 +28,13 @@ pub(crate) struct ScratchCell {
 }
 
 /// What every directory that this pager opens is opened with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) preset: Preset,
     pub(crate) io: IoChoice,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) allow_memory_fs: bool,
+    pub(crate) residency: Residency,
 }
 
 /// A registry, and by its count how many page-outs are under way in it.
@@ -65,9 +66,7 @@ impl ScratchCell {
         if let Some(open) = &self.read().open {
             return Ok(Arc::clone(open));
         }
-        let fresh = Arc::new(Registry::new(FileBackend::open(
-            self.settings.apply_to(FileConfig::from_env()),
-        )?));
+        let fresh = self.settings.open(FileConfig::from_env())?;
         let open = Arc::clone(self.write().open.get_or_insert_with(|| Arc::clone(&fresh)));
         // If another thread was first, `fresh` is closed here, after the lock.
         Ok(open)
@@ -88,8 +87,7 @@ impl ScratchCell {
         if self.current().is_some_and(|open| open.live_handles() > 0) {
             return Err(in_use(root));
         }
-        let config = self.settings.apply_to(FileConfig::new(root));
-        let fresh = Arc::new(Registry::new(FileBackend::open(config)?));
+        let fresh = self.settings.open(FileConfig::new(root))?;
         match self.replace_idle(fresh) {
             Ok(None) => Ok(()),
             Ok(Some(replaced)) => {
@@ -151,6 +149,11 @@ impl ScratchCell {
 }
 
 impl Settings {
+    fn open(&self, config: FileConfig) -> Result<OpenRegistry> {
+        let backend = FileBackend::open(self.apply_to(config))?;
+        Ok(Arc::new(Registry::with_residency(backend, &self.residency)))
+    }
+
     fn apply_to(&self, config: FileConfig) -> FileConfig {
         let mode = match self.preset {
             Preset::Fast => FileMode::Segments,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use pager_core::{Stats, Usage};
+use pager_core::{ResidencyStats, Stats, Usage};
 
 use crate::BackendKind;
 
@@ -20,20 +20,30 @@ pub struct PagerStats {
     /// The file backend, over all scratch directories that it has had; `None`
     /// if it is not in the build or was not needed so far.
     pub file: Option<Stats>,
+    /// The residency layer, which all backends share; each backend's own figures
+    /// repeat it.
+    pub residency: ResidencyStats,
 }
 
 impl PagerStats {
-    pub(crate) fn new(active: BackendKind, swap: Option<Stats>, file: Option<Stats>) -> Self {
+    pub(crate) fn new(
+        active: BackendKind,
+        swap: Option<Stats>,
+        file: Option<Stats>,
+        residency: ResidencyStats,
+    ) -> Self {
         let mut total = Stats::default();
         for stats in swap.iter().chain(&file) {
             add(&mut total, stats);
         }
         total.backend.how = Cow::Borrowed("");
+        total.residency = residency.clone();
         Self {
             active,
             total,
             swap,
             file,
+            residency,
         }
     }
 
@@ -47,7 +57,8 @@ impl PagerStats {
     }
 }
 
-/// Adds the numbers of `more` to those of `sum`.
+/// Adds the numbers of `more` to those of `sum`, but for the residency layer's:
+/// there is one for all.
 pub(crate) fn add(sum: &mut Stats, more: &Stats) {
     add_usage(&mut sum.backend, &more.backend);
     sum.live_handles += more.live_handles;
@@ -71,10 +82,21 @@ fn add_usage(sum: &mut Usage, more: &Usage) {
     sum.unreclaimable_bytes += more.unreclaimable_bytes;
 }
 
-/// One line per backend.
+/// One line for the selection, one for memory, and one for each backend.
 impl fmt::Display for PagerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "active backend: {}", self.active)?;
+        let resident = &self.residency;
+        write!(
+            f,
+            "active backend: {}\nmemory: {} of {} bytes resident; {} written, {} elided, {} fetched, {} stalls",
+            self.active,
+            resident.resident_bytes,
+            resident.budget_bytes,
+            resident.writes,
+            resident.elided_writes,
+            resident.fetches,
+            resident.stalls,
+        )?;
         for kind in BackendKind::ALL {
             if let Some(stats) = self.of(kind) {
                 write!(
@@ -108,10 +130,15 @@ mod tests {
 
     #[test]
     fn the_total_is_the_sum_of_the_backends() {
-        let both = PagerStats::new(BackendKind::File, Some(stats(1, 10)), Some(stats(2, 20)));
+        let both = PagerStats::new(
+            BackendKind::File,
+            Some(stats(1, 10)),
+            Some(stats(2, 20)),
+            ResidencyStats::default(),
+        );
         assert_eq!(both.total.pageouts, 3);
         assert_eq!(both.total.backend.stored_bytes, 30);
         assert_eq!(both.of(BackendKind::File).unwrap().pageouts, 2);
-        assert_eq!(both.to_string().lines().count(), 3);
+        assert_eq!(both.to_string().lines().count(), 4);
     }
 }

@@ -11,7 +11,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Scratched, chunked, scratched, words};
+use common::{Scratched, budgeted, chunked, scratched, words};
 use pager::{BackendKind, ChunkBuf, Error, Pager, Preset, ScratchProblem};
 use rstest::rstest;
 
@@ -185,7 +185,7 @@ fn a_handle_is_read_from_many_threads() {
 
 #[test]
 fn stats_and_listing_cover_both_backends() {
-    let Scratched { pager, root: _root } = scratched(BackendKind::Swap, Preset::Fast);
+    let Scratched { pager, root: _root } = budgeted(BackendKind::Swap, 0);
     let swap = pager.pageout(&mut [words(1, 1000)]).unwrap();
     let file = pager
         .pageout_to(BackendKind::File, &mut [words(2, 2000)])
@@ -198,7 +198,7 @@ fn stats_and_listing_cover_both_backends() {
     assert_eq!(stats.swap.as_ref().unwrap().paged_out_bytes, 8_000);
     assert_eq!(stats.file.as_ref().unwrap().paged_out_bytes, 16_000);
     assert!(stats.file.as_ref().unwrap().backend.stored_bytes >= 16_000);
-    assert_eq!(stats.to_string().lines().count(), 3);
+    assert_eq!(stats.to_string().lines().count(), 4);
 
     let mut listed: Vec<_> = pager
         .handles()
@@ -302,6 +302,7 @@ fn a_pageout_over_the_quota_leaves_the_chunks_untouched() {
         .backend(BackendKind::File)
         .scratch_dir(root.path())
         .quota_bytes(1 << 20)
+        .budget_bytes(0)
         .allow_memory_fs(true)
         .build()
         .unwrap();
@@ -315,6 +316,74 @@ fn a_pageout_over_the_quota_leaves_the_chunks_untouched() {
         .pageout_to(BackendKind::Swap, std::slice::from_mut(&mut chunk))
         .unwrap();
     assert!(chunk.is_empty());
+}
+
+#[rstest]
+fn below_the_budget_a_take_returns_the_same_allocation(
+    #[values(BackendKind::Swap, BackendKind::File)] kind: BackendKind,
+) {
+    let Scratched { pager, root: _root } = budgeted(kind, 64 << 20);
+    let mut chunk = words(1, 1 << 18);
+    let address = chunk.as_ptr();
+    let handle = pager.pageout(std::slice::from_mut(&mut chunk)).unwrap();
+    let mut back = Vec::with_capacity(10);
+    pager.take(handle, &mut back).unwrap();
+    assert_eq!(back.as_ptr(), address);
+    assert_eq!(back, words(1, 1 << 18));
+    assert_eq!(pager.stats().residency.elided_writes, 1);
+}
+
+#[test]
+fn one_budget_bounds_both_backends() {
+    let Scratched { pager, root: _root } = budgeted(BackendKind::Swap, 1 << 20);
+    let handles: Vec<_> = (0..40)
+        .map(|seed| {
+            let kind = BackendKind::ALL[seed % 2];
+            let mut chunk = words(seed as u64, 16_000);
+            let handle = pager.pageout_to(kind, std::slice::from_mut(&mut chunk));
+            handle.unwrap()
+        })
+        .collect();
+    assert!(pager.stats().residency.peak_resident_bytes <= 1 << 20);
+    pager.flush().unwrap();
+    assert_eq!(pager.stats().residency.resident_bytes, 0);
+    pager.set_budget(8 << 20).unwrap();
+    assert_eq!(pager.budget_bytes(), 8 << 20);
+    pager.prefetch_many(&handles.iter().collect::<Vec<_>>());
+    for (seed, handle) in handles.into_iter().enumerate() {
+        let mut back = Vec::new();
+        pager.take(handle, &mut back).unwrap();
+        assert_eq!(back, words(seed as u64, 16_000));
+    }
+}
+
+#[rstest]
+fn pageout_each_makes_one_handle_a_chunk(
+    #[values(BackendKind::Swap, BackendKind::File)] kind: BackendKind,
+    #[values(0, 64 << 20)] budget_bytes: usize,
+) {
+    let Scratched { pager, root: _root } = budgeted(kind, budget_bytes);
+    let mut chunks: Vec<_> = (0..5).map(|seed| words(seed, 3000)).collect();
+    let handles = pager.pageout_each(&mut chunks).unwrap();
+    assert!(chunks.iter().all(Vec::is_empty));
+    for (seed, handle) in handles.into_iter().enumerate() {
+        assert_eq!(handle.backend(), kind);
+        let mut back = Vec::new();
+        handle.take(&mut back).unwrap();
+        assert_eq!(back, words(seed as u64, 3000));
+    }
+}
+
+#[test]
+fn after_a_shutdown_pageouts_are_refused_and_handles_live_on() {
+    let Scratched { pager, root: _root } = budgeted(BackendKind::File, 64 << 20);
+    let handle = pager.pageout(&mut [words(1, 3000)]).unwrap();
+    pager.shutdown().unwrap();
+    let refused = pager.pageout(&mut [words(2, 10)]);
+    assert!(matches!(refused, Err(Error::ShutDown)));
+    let mut back = Vec::new();
+    handle.take(&mut back).unwrap();
+    assert_eq!(back, words(1, 3000));
 }
 
 #[test]

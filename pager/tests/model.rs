@@ -158,9 +158,11 @@ proptest! {
     #[test]
     fn a_pager_behaves_as_a_table_of_vecs(
         preset in select(&Preset::ALL[..]),
+        budget_bytes in select(&[0, 20_000, 1 << 20][..]),
         operations in proptest::collection::vec(operation(), 1..60),
     ) {
         let Scratched { pager, root: _root } = scratched(BackendKind::Swap, preset);
+        pager.set_budget(budget_bytes).unwrap();
         let mut live = Vec::new();
         for operation in operations {
             apply(&pager, &mut live, operation);

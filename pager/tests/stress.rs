@@ -42,8 +42,11 @@ struct Kept {
 #[rstest]
 fn handles_stay_pinned_while_the_backend_flips(
     #[values(Preset::Fast, Preset::Seed)] preset: Preset,
+    #[values(0, 256 << 10)] budget_bytes: usize,
 ) {
     let Scratched { pager, root: _root } = scratched(BackendKind::Swap, preset);
+    // Far less than what is alive: most payloads leave memory and come back.
+    pager.set_budget(budget_bytes).unwrap();
     let done = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
         for flipper in 0..FLIPPERS {

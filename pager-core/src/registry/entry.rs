@@ -137,7 +137,8 @@ impl<B: Backend> Entry<B> {
         if self.fetch_queued.swap(true, Ordering::Relaxed) {
             return;
         }
-        let range = if self.len * size_of::<u64>() <= FETCH_WHOLE_BYTES {
+        let len_bytes = self.len * size_of::<u64>();
+        let range = if len_bytes <= FETCH_WHOLE_BYTES && engine.can_fetch(len_bytes) {
             0..self.len
         } else {
             range

@@ -129,6 +129,11 @@ impl Engine {
         self.pool.has_threads()
     }
 
+    /// Whether `bytes` could ever be fetched in the background.
+    pub(crate) fn can_fetch(&self, bytes: usize) -> bool {
+        self.has_threads() && bytes <= self.ledger.budget_bytes()
+    }
+
     /// Queues a fetch; `false` if it is refused.
     pub(crate) fn request_fetch(
         self: &Arc<Self>,

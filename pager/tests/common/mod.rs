@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "not every test binary uses all of it")]
 
-use pager::{BackendKind, Pager, Preset};
+use pager::{BackendKind, Pager, PagerBuilder, Preset};
 use tempfile::TempDir;
 
 /// A pager, and the scratch root that goes when it goes.
@@ -15,10 +15,18 @@ pub(crate) struct Scratched {
 /// A pager with a scratch root of its own. Where temporary files are kept in
 /// memory, that must do for a test.
 pub(crate) fn scratched(kind: BackendKind, preset: Preset) -> Scratched {
+    build(kind, Pager::builder().preset(preset))
+}
+
+/// As [`scratched`], with the best strategies and a budget.
+pub(crate) fn budgeted(kind: BackendKind, budget_bytes: usize) -> Scratched {
+    build(kind, Pager::builder().budget_bytes(budget_bytes))
+}
+
+fn build(kind: BackendKind, settings: PagerBuilder) -> Scratched {
     let root = tempfile::tempdir().expect("a temporary directory");
-    let pager = Pager::builder()
+    let pager = settings
         .backend(kind)
-        .preset(preset)
         .scratch_dir(root.path())
         .allow_memory_fs(true)
         .build()
