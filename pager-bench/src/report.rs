@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pager::ResidencyStats;
 use serde::{Deserialize, Serialize};
 
 use crate::GIB;
@@ -18,6 +19,8 @@ pub struct Setting {
     pub preset: String,
     /// `vec` or `buf`: the memory in which the workload holds its chunks.
     pub chunks: String,
+    /// Background threads of the pager.
+    pub io_threads: usize,
     /// The scratch directory, whether or not the backend uses it.
     pub scratch: String,
 }
@@ -68,6 +71,41 @@ pub struct Report {
     pub mismatch: Option<String>,
     /// How long each operation took.
     pub latency_us: Percentiles,
+    /// What the residency layer did.
+    pub residency: Resident,
+}
+
+/// What the residency layer did, in build and merge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resident {
+    /// Bytes that paged-out chunks may occupy.
+    pub budget_bytes: u64,
+    /// The most that they occupied.
+    pub peak_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Chunks that were taken or dropped before they were written.
+    pub elided_writes: u64,
+    /// Takes that found their chunk fetched.
+    pub prefetch_hits: u64,
+    /// Page-outs that had to help or wait.
+    pub stalls: u64,
+    /// The longest of them, in microseconds.
+    pub stall_longest_us: u64,
+}
+
+impl From<&ResidencyStats> for Resident {
+    fn from(stats: &ResidencyStats) -> Self {
+        Self {
+            budget_bytes: stats.budget_bytes,
+            peak_bytes: stats.peak_resident_bytes,
+            written_bytes: stats.written_bytes,
+            elided_writes: stats.elided_writes,
+            prefetch_hits: stats.prefetch_hits,
+            stalls: stats.stalls,
+            stall_longest_us: u64::try_from(stats.stall_longest.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// Percentiles of every operation, in microseconds.
@@ -125,6 +163,7 @@ impl Report {
                 _ => None,
             },
             latency_us: Percentiles::from(&outcome.latencies),
+            residency: Resident::from(&outcome.residency),
         }
     }
 }
@@ -137,6 +176,7 @@ impl fmt::Display for Report {
             preset,
             chunks,
             scratch,
+            ..
         } = &self.setting;
         writeln!(
             f,
@@ -179,6 +219,18 @@ impl fmt::Display for Report {
                 )?;
             }
         }
+        let resident = &self.residency;
+        writeln!(
+            f,
+            "budget: {} MiB, at most {} MiB used; {} MiB written, {} writes elided, {} prefetch hits, {} stalls of at most {} us",
+            mib(resident.budget_bytes),
+            mib(resident.peak_bytes),
+            mib(resident.written_bytes),
+            resident.elided_writes,
+            resident.prefetch_hits,
+            resident.stalls,
+            resident.stall_longest_us
+        )?;
         match (&self.mismatch, self.verified) {
             (Some(mismatch), _) => write!(f, "WRONG: {mismatch}"),
             (None, true) => write!(f, "verified: every word of the output is right"),

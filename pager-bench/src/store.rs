@@ -1,6 +1,6 @@
 //! [`Store`]: where chunks are between build and merge.
 
-use pager::{Handle, Pager};
+use pager::{Handle, Pager, ResidencyStats};
 
 use crate::buffer::Buffer;
 
@@ -53,6 +53,28 @@ impl Store {
                 *dst = chunk;
                 Ok(())
             }
+        }
+    }
+
+    /// Ends a phase: whatever waits to be written in the background is written,
+    /// so that no work is left out of its time.
+    ///
+    /// # Errors
+    ///
+    /// What the pager says.
+    pub fn settle(&self) -> pager_core::Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Pager(pager) => pager.flush(),
+        }
+    }
+
+    /// What the residency layer has done, if there is one.
+    #[must_use]
+    pub fn residency(&self) -> ResidencyStats {
+        match self {
+            Self::None => ResidencyStats::default(),
+            Self::Pager(pager) => pager.residency().stats(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
 use pager::{BackendKind, Pager, Preset};
 use pager_bench::buffer::Buffer;
@@ -46,6 +47,13 @@ struct Args {
     /// Memory that the workload holds its chunks in.
     #[arg(long, value_enum, default_value_t = ChunksArg::Vec)]
     chunks: ChunksArg,
+    /// Memory that paged-out chunks may occupy, such as 64MiB; 0 stores each at
+    /// once [default: the pager's own for the preset].
+    #[arg(long)]
+    budget: Option<ByteSize>,
+    /// Background threads of the pager.
+    #[arg(long, default_value_t = 2)]
+    io_threads: usize,
     /// Share of all chunks that are dropped as soon as they are paged out.
     #[arg(long, default_value_t = 0.0)]
     die_young: f64,
@@ -93,6 +101,7 @@ fn main() -> Result<ExitCode> {
         backend: args.backend.0.map_or("none", BackendKind::name).to_owned(),
         preset: args.preset.to_string(),
         chunks: chunks.to_owned(),
+        io_threads: args.io_threads,
         scratch: scratch.display().to_string(),
     };
     let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
@@ -136,7 +145,13 @@ fn store(args: &Args) -> Result<Store> {
     let Some(kind) = args.backend.0 else {
         return Ok(Store::None);
     };
-    let mut builder = Pager::builder().backend(kind).preset(args.preset);
+    let mut builder = Pager::builder()
+        .backend(kind)
+        .preset(args.preset)
+        .io_threads(args.io_threads);
+    if let Some(budget) = args.budget {
+        builder = builder.budget_bytes(usize::try_from(budget.as_u64())?);
+    }
     if let Some(scratch) = &args.scratch {
         builder = builder.scratch_dir(scratch.as_path());
     }

@@ -21,6 +21,8 @@ use std::thread;
 pub use config::{Config, doomed_below, is_doomed};
 pub use worker::{Wrong, mix};
 
+use pager::ResidencyStats;
+
 use crate::CHUNK_BYTES;
 use crate::buffer::Buffer;
 use crate::data::Generator;
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub peak_anon_rss_bytes: u64,
     /// How long each operation took.
     pub latencies: Latencies,
+    /// What the residency layer had done when the merge was over.
+    pub residency: ResidencyStats,
     /// The output chains were read back and found right; `None` if they were
     /// not read back.
     pub verdict: Option<Result<(), Wrong>>,
@@ -61,12 +65,13 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
         .map(|thread| Worker::new(thread, config, &generator, store))
         .collect();
     let (phases, peak_anon_rss_bytes) = AnonSampler::watch(|| {
-        let build = phase(&mut workers, Worker::build)?;
-        let merge = phase(&mut workers, Worker::merge)?;
+        let build = phase(&mut workers, store, Worker::build)?;
+        let merge = phase(&mut workers, store, Worker::merge)?;
         Ok::<_, pager_core::Error>((build, merge))
     });
     let (build, merge) = phases?;
     let peak_rss_bytes = proc::peak_rss_bytes();
+    let residency = store.residency();
     let verdict = if config.verify {
         on_each(&mut workers, Worker::verify)?;
         let wrong = workers.iter().find_map(|worker| worker.wrong());
@@ -91,17 +96,21 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
         peak_rss_bytes,
         peak_anon_rss_bytes,
         latencies,
+        residency,
         verdict,
     })
 }
 
-/// Runs `work` on every worker at once and says what that cost.
+/// Runs `work` on every worker at once and says what that cost, with everything
+/// that it left to be written in the background.
 fn phase<'a, C: Buffer>(
     workers: &mut [Worker<'a, C>],
+    store: &Store,
     work: impl Fn(&mut Worker<'a, C>) -> pager_core::Result<()> + Sync,
 ) -> pager_core::Result<Cost> {
     let mark = Mark::now();
     on_each(workers, work)?;
+    store.settle()?;
     Ok(mark.elapsed())
 }
 
