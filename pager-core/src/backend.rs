@@ -132,6 +132,26 @@ pub trait Backend: Send + Sync + 'static {
         let _ = (slot, range);
     }
 
+    /// Brings `range` of the payload back into memory that the backend itself
+    /// keeps, waits for it, and says whether there is such memory. The residency
+    /// layer calls this on a background thread, counts `range` against its budget,
+    /// and reads into a buffer of its own where the answer is `false`, as it is by
+    /// default.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the range from coming back; the payload is as it was.
+    fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool> {
+        let _ = (slot, range);
+        Ok(false)
+    }
+
+    /// Lets what [`page_in`](Self::page_in) brought back leave memory again. A
+    /// hint: it cannot fail. The default does nothing.
+    fn page_out_again(&self, slot: &Self::Slot) {
+        let _ = slot;
+    }
+
     /// Gives the storage of a payload back. Cannot fail and does not wait for a
     /// device.
     fn free(&self, slot: Self::Slot);
@@ -177,6 +197,9 @@ pub struct Capabilities {
     pub prefetches: bool,
     /// The payload leaves this process's memory: reading it back needs I/O.
     pub leaves_memory: bool,
+    /// A [`ChunkBuf`](crate::ChunkBuf) is kept as it is by a page-out, and not
+    /// copied, where the payload may be moved out.
+    pub adopts: bool,
     /// Reads verify checksums and say `Corrupt`.
     pub verifies: bool,
 }
@@ -190,6 +213,7 @@ impl Capabilities {
             keeps_capacity: false,
             prefetches: false,
             leaves_memory: false,
+            adopts: false,
             verifies: false,
         }
     }

@@ -33,6 +33,9 @@ pub(crate) struct Parked {
     read_back_bytes: AtomicUsize,
     /// Whether all of it has been prefetched. Relaxed: saves a hint, no more.
     prefetched: AtomicBool,
+    /// Whether somebody else's budget counts what came back. Relaxed: set and
+    /// read under that one's lock.
+    budgeted: AtomicBool,
 }
 
 impl Parked {
@@ -116,6 +119,7 @@ impl ArenaMode {
             stayed_bytes: outcome.stayed_bytes,
             read_back_bytes: AtomicUsize::new(0),
             prefetched: AtomicBool::new(false),
+            budgeted: AtomicBool::new(false),
         }))
     }
 
@@ -144,8 +148,9 @@ impl ArenaMode {
             window.copy_from(words);
             read_bytes += Span::of(words).pages(Rounding::Outward).len() * page_bytes();
         }
-        if parked.stayed_bytes == parked.len_bytes() {
-            return Ok(()); // Nothing came back: it never left.
+        let never_left = parked.stayed_bytes == parked.len_bytes();
+        if never_left || parked.budgeted.load(Ordering::Relaxed) {
+            return Ok(()); // Nothing came back, or another budget counts it.
         }
         let is_whole = window.len() >= parked.words.len();
         if self.read_back.note(parked, read_bytes) && !is_whole {
@@ -155,7 +160,7 @@ impl ArenaMode {
             let unasked_bytes = seen.resident_bytes.saturating_sub(read_bytes);
             self.read_back.note(parked, unasked_bytes);
         }
-        self.page_out_again(watch, parked, is_whole);
+        self.bound_read_back(watch, parked, is_whole);
         Ok(())
     }
 
@@ -166,6 +171,26 @@ impl ArenaMode {
         }
         // Not even one page is worth a refusal: a hint that fails is forgotten.
         let _ = advise(&parked.words[range], Hint::WillNeed, Rounding::Outward);
+    }
+
+    /// Maps `range` and waits for it, on account of the caller's budget.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says if it cannot read from swap.
+    pub(crate) fn page_in(&self, parked: &Parked, range: Range<usize>) -> Result<()> {
+        parked.budgeted.store(true, Ordering::Relaxed);
+        let words = &parked.words[range];
+        if !parked.prefetched.load(Ordering::Relaxed) {
+            will_need(words);
+        }
+        self.populate(words)
+    }
+
+    /// Lets what [`page_in`](Self::page_in) brought back go again.
+    pub(crate) fn page_out_again(&self, watch: &Watch, parked: &Parked) {
+        parked.budgeted.store(false, Ordering::Relaxed);
+        self.push_out_again(watch, parked);
     }
 
     /// The slot itself, back in memory, for a destination that can adopt it.
@@ -262,21 +287,27 @@ impl ArenaMode {
     ///
     /// `just_read` is spared if all of it was read: most likely it is taken, and
     /// freed at once.
-    fn page_out_again(&self, watch: &Watch, just_read: &Arc<Parked>, is_whole: bool) {
+    fn bound_read_back(&self, watch: &Watch, just_read: &Arc<Parked>, is_whole: bool) {
         while let Some(parked) = self.read_back.overdue() {
             if is_whole && Arc::ptr_eq(&parked, just_read) {
                 self.read_back.defer(&parked);
                 return;
             }
             self.read_back.settle(&parked);
-            parked.prefetched.store(false, Ordering::Relaxed);
-            if !self.patience.is_exhausted() {
-                watch.counters.repeated_count.add(1);
-                watch.counters.hint_count.add(1);
-                if advise(&parked.words, Hint::PageOut, Rounding::Outward).is_err() {
-                    watch.counters.refused_count.add(1);
-                }
-            }
+            self.push_out_again(watch, &parked);
+        }
+    }
+
+    /// Pages out a payload that has been out before.
+    fn push_out_again(&self, watch: &Watch, parked: &Parked) {
+        parked.prefetched.store(false, Ordering::Relaxed);
+        if self.patience.is_exhausted() {
+            return;
+        }
+        watch.counters.repeated_count.add(1);
+        watch.counters.hint_count.add(1);
+        if advise(&parked.words, Hint::PageOut, Rounding::Outward).is_err() {
+            watch.counters.refused_count.add(1);
         }
     }
 

@@ -195,6 +195,21 @@ impl Backend for SwapBackend {
         }
     }
 
+    fn page_in(&self, slot: &SwapSlot, range: Range<usize>) -> Result<bool> {
+        match &slot.0 {
+            Slot::Empty => {}
+            Slot::Parked(parked) => self.arena_mode.page_in(parked, range)?,
+            Slot::Kept(kept) => kept.prefetch(range),
+        }
+        Ok(true)
+    }
+
+    fn page_out_again(&self, slot: &SwapSlot) {
+        if let Slot::Parked(parked) = &slot.0 {
+            self.arena_mode.page_out_again(&self.watch, parked);
+        }
+    }
+
     fn free(&self, slot: SwapSlot) {
         match slot.0 {
             Slot::Empty => {}
@@ -231,6 +246,7 @@ impl Backend for SwapBackend {
         capabilities.same_allocation = !is_arena;
         capabilities.prefetches = cfg!(all(target_os = "linux", not(miri)));
         capabilities.leaves_memory = capabilities.prefetches;
+        capabilities.adopts = is_arena;
         capabilities
     }
 }

@@ -7,12 +7,26 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::state::State;
 use crate::backend::{Backend, ChunkKind};
+use crate::error::Result;
 use crate::memory::ChunkBuf;
 use crate::payload::{OwnedChunk, Payload};
 use crate::residency::{Eviction, Pageable, Patience};
 use crate::sync::{Ordering, try_read, try_write, write};
 
 impl<B: Backend> Entry<B> {
+    /// Brings `range` into memory, as a copy or within the backend.
+    fn fetch_from(&self, slot: &B::Slot, range: &Range<usize>) -> Result<Option<OwnedChunk>> {
+        let backend = &self.shared.backend;
+        if backend.page_in(slot, range.clone())? {
+            return Ok(None);
+        }
+        let mut copy = self.fetch_buffer(range.len());
+        copy.append(range.len(), |window| {
+            backend.read(slot, std::slice::from_ref(range), window)
+        })?;
+        Ok(Some(copy))
+    }
+
     /// A buffer to fetch into.
     fn fetch_buffer(&self, words: usize) -> OwnedChunk {
         match self.kind {
@@ -29,10 +43,13 @@ impl<B: Backend> Entry<B> {
         let mut state = try_write(&self.state)?;
         match state.leave() {
             State::Cached { slot, copy, range } => {
+                if copy.is_none() {
+                    self.shared.backend.page_out_again(&slot);
+                }
                 *state = State::Stored(slot);
                 drop(state);
                 self.tally(|engine| {
-                    engine.keep_spare(copy);
+                    copy.into_iter().for_each(|copy| engine.keep_spare(copy));
                     engine.tally.clean_evictions.add(1);
                     engine.release(range.len() * size_of::<u64>());
                 });
@@ -46,6 +63,40 @@ impl<B: Backend> Entry<B> {
                 *state = left;
                 Some(Eviction::Nothing)
             }
+        }
+    }
+
+    /// Hands a payload in one arena buffer to a backend that keeps such buffers
+    /// as they are; `None` if it is to be written as others are.
+    fn evict_adopted(&self) -> Option<Eviction> {
+        if self.kind != ChunkKind::Buf || !self.shared.backend.capabilities().adopts {
+            return None;
+        }
+        let mut state = try_write(&self.state)?;
+        let State::Resident(chunks) = &mut *state else {
+            return None;
+        };
+        if chunks.len() > 1 {
+            return None;
+        }
+        let bytes = self.len * size_of::<u64>();
+        self.tally(|engine| engine.tally.writing_bytes.add(bytes));
+        let stored = self
+            .shared
+            .backend
+            .page_out(&mut Payload::new(&mut chunks[..]));
+        self.tally(|engine| engine.tally.writing_bytes.sub(bytes));
+        match stored {
+            Ok(slot) => {
+                *state = State::Stored(slot);
+                drop(state);
+                self.tally(|engine| {
+                    engine.tally.written(bytes);
+                    engine.release(bytes);
+                });
+                Some(Eviction::Freed)
+            }
+            Err(error) => Some(Eviction::Failed(error)),
         }
     }
 
@@ -66,10 +117,7 @@ impl<B: Backend> Entry<B> {
             Ok(slot) => slot,
             Err(error) => return Eviction::Failed(error),
         };
-        self.tally(|engine| {
-            engine.tally.writes.add(1);
-            engine.tally.written_bytes.add(bytes);
-        });
+        self.tally(|engine| engine.tally.written(bytes));
         let mut state = write(&self.state);
         match state.leave() {
             left @ State::Resident(_) => {
@@ -96,10 +144,9 @@ impl<B: Backend> Pageable for Entry<B> {
         if patience == Patience::SecondChance && self.touched.swap(false, Ordering::Relaxed) {
             return Eviction::Busy;
         }
-        match self.evict_cached() {
-            Some(eviction) => eviction,
-            None => self.evict_resident(),
-        }
+        self.evict_cached()
+            .or_else(|| self.evict_adopted())
+            .unwrap_or_else(|| self.evict_resident())
     }
 
     fn fetch(self: Arc<Self>, range: Range<usize>) -> bool {
@@ -111,17 +158,14 @@ impl<B: Backend> Pageable for Entry<B> {
         let (State::Stored(slot) | State::Cached { slot, .. }) = &*state else {
             return false;
         };
-        let mut copy = self.fetch_buffer(range.len());
-        let read = copy.append(range.len(), |window| {
-            self.shared
-                .backend
-                .read(slot, std::slice::from_ref(&range), window)
-        });
-        if let Err(error) = read {
-            // The reader that wants it reads it, and learns the error first hand.
-            self.tally(|engine| engine.tally.failed(&error));
-            return false;
-        }
+        let copy = match self.fetch_from(slot, &range) {
+            Ok(copy) => copy,
+            Err(error) => {
+                // The reader that wants it reads it, and learns the error first hand.
+                self.tally(|engine| engine.tally.failed(&error));
+                return false;
+            }
+        };
         let replaced_bytes = state.memory_bytes();
         match state.leave() {
             State::Stored(slot) | State::Cached { slot, .. } => {

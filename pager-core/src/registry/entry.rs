@@ -89,9 +89,12 @@ impl<B: Backend> Entry<B> {
         dst: &mut D,
     ) -> Result<()> {
         let state = read(&self.state);
-        if ranges.iter().all(|range| state.covers(range)) {
+        let covered = ranges.iter().all(|range| state.covers(range));
+        if covered {
             self.touch();
             self.count_hit(&state);
+        }
+        if covered && state.has_words() {
             return dst.append(words, |window| {
                 ranges.iter().for_each(|range| state.copy(range, window));
                 Ok(())
@@ -158,7 +161,7 @@ impl<B: Backend> Entry<B> {
             State::Resident(chunks) => chunks
                 .into_iter()
                 .for_each(|chunk| engine.keep_spare(chunk)),
-            State::Cached { copy, .. } => engine.keep_spare(copy),
+            State::Cached { copy, .. } => copy.into_iter().for_each(|copy| engine.keep_spare(copy)),
             State::Stored(_) | State::Gone => {}
         }
     }
@@ -201,7 +204,7 @@ impl<B: Backend> Drop for Entry<B> {
             State::Cached { slot, copy, .. } => {
                 self.shared.backend.free(slot);
                 self.tally(|engine| {
-                    engine.keep_spare(copy);
+                    copy.into_iter().for_each(|copy| engine.keep_spare(copy));
                     engine.tally.prefetch_waste.add(1);
                 });
             }

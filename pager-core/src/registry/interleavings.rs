@@ -22,6 +22,17 @@ const WORDS: [u64; 3] = [11, 22, 33];
 /// by themselves before.
 const MAX_SCHEDULES: usize = 400_000;
 
+/// Schedules that a scene of many threads draws, with each of two ways to draw.
+const DRAWN_SCHEDULES: usize = 20_000;
+
+/// `usual`, or less if the variable `PAGER_SCHEDULES` says so, for a short run.
+fn at_most(usual: usize) -> usize {
+    let asked = std::env::var("PAGER_SCHEDULES").ok();
+    asked
+        .map(|asked| asked.parse().expect("PAGER_SCHEDULES must be a number"))
+        .map_or(usual, |asked: usize| asked.min(usual))
+}
+
 /// Keeps payloads in memory, lets others run in the middle of its I/O, and
 /// counts what it holds.
 #[derive(Debug, Default)]
@@ -131,6 +142,7 @@ fn read(handle: &Handle<Yielding>) {
 
 /// Visits every schedule, and says how many there were.
 fn exhaust(scene: fn()) {
+    let most = at_most(MAX_SCHEDULES);
     let name = thread_name();
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = Arc::clone(&count);
@@ -138,13 +150,9 @@ fn exhaust(scene: fn()) {
         counter.fetch_add(1, Ordering::Relaxed);
         scene();
     };
-    shuttle::check_dfs(counted, Some(MAX_SCHEDULES));
+    shuttle::check_dfs(counted, Some(most));
     let visited = count.load(Ordering::Relaxed);
-    let how = if visited < MAX_SCHEDULES {
-        "all"
-    } else {
-        "the first"
-    };
+    let how = if visited < most { "all" } else { "the first" };
     println!("{name}: {how} {visited} schedules");
 }
 
@@ -281,7 +289,7 @@ fn everything_at_once() {
 
 #[test]
 fn take_read_drop_evict_fetch_and_budget_race_on_two_payloads() {
-    let schedules = 20_000;
+    let schedules = at_most(DRAWN_SCHEDULES);
     shuttle::check_random(everything_at_once, schedules);
     shuttle::check_pct(everything_at_once, schedules, 3);
     println!("{}: {} schedules, drawn", thread_name(), 2 * schedules);

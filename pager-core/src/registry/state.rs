@@ -31,10 +31,11 @@ pub(super) enum State<S> {
     Resident(Chunks),
     /// On the backend only.
     Stored(S),
-    /// On the backend, with a copy of `range` in memory.
+    /// On the backend, with `range` in memory: as a copy, or in memory of the
+    /// backend's own.
     Cached {
         slot: S,
-        copy: OwnedChunk,
+        copy: Option<OwnedChunk>,
         range: Range<usize>,
     },
     /// Nowhere: the payload has been taken.
@@ -57,7 +58,7 @@ impl<S> State<S> {
         words * size_of::<u64>()
     }
 
-    /// Whether all of `wanted` can be copied from memory.
+    /// Whether all of `wanted` is in memory.
     pub(super) fn covers(&self, wanted: &Range<usize>) -> bool {
         match self {
             Self::Resident(_) => true,
@@ -68,11 +69,25 @@ impl<S> State<S> {
         }
     }
 
-    /// Copies `wanted`, which [`covers`](Self::covers) has granted.
+    /// Whether what is in memory is in memory of the entry's own.
+    pub(super) fn has_words(&self) -> bool {
+        match self {
+            Self::Resident(_) => true,
+            Self::Cached { copy, .. } => copy.is_some(),
+            Self::Stored(_) | Self::Gone => false,
+        }
+    }
+
+    /// Copies `wanted`, which [`covers`](Self::covers) and
+    /// [`has_words`](Self::has_words) have granted.
     pub(super) fn copy(&self, wanted: &Range<usize>, window: &mut Window<'_>) {
         match self {
             Self::Resident(chunks) => copy_across(chunks, wanted, window),
-            Self::Cached { copy, range, .. } if !wanted.is_empty() => {
+            Self::Cached {
+                copy: Some(copy),
+                range,
+                ..
+            } if !wanted.is_empty() => {
                 window
                     .copy_from(&copy.words()[wanted.start - range.start..wanted.end - range.start]);
             }

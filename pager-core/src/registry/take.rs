@@ -25,8 +25,13 @@ impl<B: Backend> Entry<B> {
         match &*state {
             State::Resident(_) => self.take_resident(&mut state, dst)?,
             State::Stored(_) => self.take_stored(&mut state, dst)?,
-            State::Cached { range, .. } if *range == (0..self.len) => {
-                self.take_cached(&mut state, dst)?;
+            State::Cached { copy, range, .. } if *range == (0..self.len) => {
+                if copy.is_some() {
+                    self.take_cached(&mut state, dst)?;
+                } else {
+                    self.take_stored(&mut state, dst)?;
+                }
+                self.tally(|engine| engine.tally.prefetch_hits.add(1));
             }
             State::Cached { .. } => {
                 self.tally(|engine| engine.tally.prefetch_waste.add(1));
@@ -70,7 +75,9 @@ impl<B: Backend> Entry<B> {
 
     fn take_cached<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
         let moved = match state {
-            State::Cached { copy, .. } => self.hand_over(copy, dst),
+            State::Cached {
+                copy: Some(copy), ..
+            } => self.hand_over(copy, dst),
             _ => false,
         };
         if !moved {
@@ -78,10 +85,7 @@ impl<B: Backend> Entry<B> {
         }
         if let State::Cached { slot, copy, .. } = state.leave() {
             self.shared.backend.free(slot);
-            self.tally(|engine| {
-                engine.keep_spare(copy);
-                engine.tally.prefetch_hits.add(1);
-            });
+            self.tally(|engine| copy.into_iter().for_each(|copy| engine.keep_spare(copy)));
         }
         Ok(())
     }

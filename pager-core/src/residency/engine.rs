@@ -21,6 +21,10 @@ use crate::{Error, OwnedChunk, Result};
 /// How long a caller waits for room before it looks again whether it can help.
 const STALL_SLICE: Duration = Duration::from_millis(1);
 
+/// Evictions under way from which on a caller waits for one instead of adding
+/// its own.
+const ENOUGH_EVICTIONS: usize = 2;
+
 /// The shared state of a residency layer.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -34,6 +38,13 @@ pub(crate) struct Engine {
     evicting: Mutex<Vec<u64>>,
     /// Set by a failed write until one succeeds. Relaxed: a statistic.
     failing: AtomicBool,
+}
+
+/// What a thread does first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preferred {
+    Fetch,
+    Evict,
 }
 
 /// Whether a step found anything to do.
@@ -82,6 +93,12 @@ impl Engine {
             }
             stalled_since.get_or_insert_with(Instant::now);
             self.pool.wake(self);
+            if lock(&self.evicting).len() >= ENOUGH_EVICTIONS {
+                // The device is busy with evictions: one of them ends before one
+                // that would begin now.
+                self.ledger.wait(STALL_SLICE);
+                continue;
+            }
             match self.evict_one(Patience::None) {
                 Eviction::Freed => {}
                 Eviction::Failed(error) => break Err(error),
@@ -107,9 +124,13 @@ impl Engine {
         }
     }
 
-    /// Counts `bytes` as gone from memory.
+    /// Counts `bytes` as gone from memory, and tells a thread if a fetch waits for
+    /// room.
     pub(crate) fn release(&self, bytes: usize) {
         self.ledger.release(bytes);
+        if self.fetches.len() > 0 {
+            self.pool.ring();
+        }
     }
 
     /// An empty `Vec` with room for `words`, if a warm one is to be had.
@@ -149,11 +170,28 @@ impl Engine {
         accepted
     }
 
-    /// Does one thing that is to be done in the background.
-    pub(super) fn step(self: &Arc<Self>) -> Step {
-        if self.fetch_one() == Step::Done {
-            return Step::Done;
+    /// Does one thing that is to be done in the background, of the kind that is
+    /// preferred if there is any: reads and writes go on side by side, and neither
+    /// waits until the other has nothing left to do.
+    pub(super) fn step(self: &Arc<Self>, preferred: Preferred) -> Step {
+        let (first, second) = match preferred {
+            Preferred::Fetch => (
+                Self::fetch_one as fn(&Arc<Self>) -> Step,
+                Self::trim as fn(&Arc<Self>) -> Step,
+            ),
+            Preferred::Evict => (
+                Self::trim as fn(&Arc<Self>) -> Step,
+                Self::fetch_one as fn(&Arc<Self>) -> Step,
+            ),
+        };
+        match first(self) {
+            Step::Done => Step::Done,
+            Step::Idle => second(self),
         }
+    }
+
+    /// Evicts one payload if more is resident than the low watermark allows.
+    fn trim(self: &Arc<Self>) -> Step {
         if !self.ledger.is_above_low() {
             return Step::Idle;
         }

@@ -204,7 +204,7 @@ impl Residency {
     /// One step of a background thread, on the calling thread.
     #[cfg(all(test, shuttle))]
     pub(crate) fn step(&self) {
-        self.engine().step();
+        self.engine().step(engine::Preferred::Fetch);
     }
 
     /// Tries to page out one payload.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::engine::{Engine, Step};
+use super::engine::{Engine, Preferred, Step};
 use crate::memory::ProcessStamp;
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, lock, thread, wait_for};
 
@@ -56,6 +56,11 @@ impl Pool {
         if !self.started.load(Ordering::Relaxed) {
             self.start(engine);
         }
+        self.ring();
+    }
+
+    /// Wakes one thread if one sleeps.
+    pub(super) fn ring(&self) {
         if self.sleepers.load(Ordering::Relaxed) > 0 {
             drop(lock(&self.bell));
             self.rung.notify_one();
@@ -69,9 +74,13 @@ impl Pool {
         }
         for number in 0..self.thread_count {
             let engine = Arc::downgrade(engine);
+            let preferred = match number % 2 {
+                0 => Preferred::Fetch,
+                _ => Preferred::Evict,
+            };
             let thread = thread::Builder::new()
                 .name(format!("pager-io-{number}"))
-                .spawn(move || run(&engine));
+                .spawn(move || run(&engine, preferred));
             match thread {
                 Ok(thread) => threads.push(thread),
                 Err(_) => break,
@@ -113,12 +122,12 @@ impl Pool {
 }
 
 /// What each thread does until the engine is gone.
-fn run(engine: &Weak<Engine>) {
+fn run(engine: &Weak<Engine>, preferred: Preferred) {
     while let Some(engine) = engine.upgrade() {
         if engine.pool().has_stopped() {
             return;
         }
-        if engine.step() == Step::Idle {
+        if engine.step(preferred) == Step::Idle {
             engine.pool().nap();
         }
     }

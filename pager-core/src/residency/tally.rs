@@ -99,6 +99,11 @@ impl Gauge {
 }
 
 impl Tally {
+    pub(crate) fn written(&self, bytes: usize) {
+        self.writes.add(1);
+        self.written_bytes.add(bytes);
+    }
+
     pub(crate) fn stalled(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.stalls.add(1);

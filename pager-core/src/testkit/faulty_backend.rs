@@ -249,6 +249,14 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         self.inner.prefetch(slot, range);
     }
 
+    fn page_in(&self, slot: &B::Slot, range: Range<usize>) -> Result<bool> {
+        self.inner.page_in(slot, range)
+    }
+
+    fn page_out_again(&self, slot: &B::Slot) {
+        self.inner.page_out_again(slot);
+    }
+
     fn free(&self, slot: B::Slot) {
         self.inner.free(slot);
     }
