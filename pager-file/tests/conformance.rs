@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pager_core::{Error, Registry};
+use pager_core::{Error, Registry, Residency};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 use tempfile::TempDir;
 
@@ -26,6 +26,17 @@ pager_core::conformance_tests! {
         #[values(IoChoice::Auto, IoChoice::Buffered)] io: IoChoice,
     ) -> (Registry<FileBackend>, TempDir) {
         open(FileMode::Seed, io)
+    }
+}
+
+pager_core::conformance_tests! {
+    fn segments_conform_under_a_budget(
+        #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
+    ) -> (Registry<FileBackend>, TempDir) {
+        let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+        let residency = Residency::builder().budget_bytes(budget_bytes).build();
+        let backend = FileBackend::open(FileConfig::new(scratch.path())).unwrap();
+        (Registry::with_residency(backend, &residency), scratch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The conformance suite over every mode.
 
-use pager_core::{Arena, Registry};
+use pager_core::{Arena, Registry, Residency};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
 
 pager_core::conformance_tests! {
@@ -21,5 +21,16 @@ pager_core::conformance_tests! {
 pager_core::conformance_tests! {
     fn conforms_when_every_read_is_paged_out_again() -> Registry<SwapBackend> {
         Registry::new(SwapBackend::builder().read_back_bytes(0).build())
+    }
+}
+
+pager_core::conformance_tests! {
+    fn conforms_under_a_budget(
+        #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
+        #[values(SwapMode::Arena, SwapMode::Seed(SeedAdvice::PageOut))] mode: SwapMode,
+    ) -> Registry<SwapBackend> {
+        let residency = Residency::builder().budget_bytes(budget_bytes).build();
+        let backend = SwapBackend::builder().mode(mode).arena(Arena::new(4 << 20)).build();
+        Registry::with_residency(backend, &residency)
     }
 }
