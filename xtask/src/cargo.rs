@@ -42,6 +42,26 @@ pub(crate) fn executables(args: &[&str]) -> anyhow::Result<BTreeMap<String, Path
     Ok(parse_executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// Where builds go, by cargo's own word.
+///
+/// # Errors
+/// When cargo cannot be run, or does not say.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON")?;
+    let directory = metadata
+        .get("target_directory")
+        .and_then(|dir| dir.as_str());
+    directory
+        .map(PathBuf::from)
+        .context("cargo metadata names no target directory")
+}
+
 fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
     messages
         .lines()
@@ -56,7 +76,7 @@ fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_executables, root};
+    use super::{parse_executables, root, target_directory};
     use std::path::Path;
 
     #[test]
@@ -68,6 +88,11 @@ not json
         let found = parse_executables(messages);
         assert_eq!(found.len(), 1);
         assert_eq!(found["merge"], Path::new("/t/release/merge"));
+    }
+
+    #[test]
+    fn cargo_says_where_builds_go() {
+        assert!(target_directory().unwrap().is_absolute());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
 use super::{Done, Step, call, tidy};
-use crate::cargo::{cargo, executables, root};
+use crate::cargo::{cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
 use crate::size::Size;
@@ -35,16 +35,17 @@ pub(super) const CHECKS: [Step; 5] = [
 pub(super) const TESTS: [Step; 1] = [("tests", || passed(&["test", "--workspace"]))];
 
 /// The library at its work.
-pub(super) const TRIALS: [Step; 5] = [
+pub(super) const TRIALS: [Step; 6] = [
     ("spill_sort, small", spill_sort),
     ("merge, verified", merge),
     ("bench-matrix, tiny", bench_matrix),
     ("under memory pressure", pressure),
+    ("races, bounded", || races(Some("4000"))),
     ("Miri", || miri("-Zmiri-disable-isolation")),
 ];
 
 /// What takes long.
-pub(super) const DEEP: [Step; 4] = [
+pub(super) const DEEP: [Step; 5] = [
     ("release tests with the ignored ones", || {
         passed(&[
             "test",
@@ -62,6 +63,7 @@ pub(super) const DEEP: [Step; 4] = [
         }
         Ok(Done::Passed)
     }),
+    ("races, every schedule", || races(None)),
     ("Miri, several schedules", || {
         miri("-Zmiri-disable-isolation -Zmiri-many-seeds=0..4")
     }),
@@ -189,6 +191,19 @@ fn pressure() -> anyhow::Result<Done> {
     }
     drop(swap);
     Ok(Done::Passed)
+}
+
+/// The model checker on what can race on one payload, with at most so many schedules for a scene.
+fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
+    let mut test = cargo(&["test", "-p", "pager-core", "--lib", "--no-default-features"]);
+    test.args(["--release", "interleavings", "--", "--nocapture"]);
+    // Flags of their own, hence a directory of their own: else all is built anew, here and after.
+    test.env("RUSTFLAGS", "--cfg shuttle");
+    test.env("CARGO_TARGET_DIR", target_directory()?.join("shuttle"));
+    if let Some(schedules) = schedules {
+        test.env("PAGER_SCHEDULES", schedules);
+    }
+    call(&mut test).map(|()| Done::Passed)
 }
 
 fn miri(flags: &str) -> anyhow::Result<Done> {

@@ -1,8 +1,8 @@
 //! House rules that no compiler checks.
 //!
 //! Guarantees that each Rust file opens with `//!`, that none is over 400 lines (tests aside),
-//! that no text holds characters that look like something else, and that none names a path of
-//! the machine it was written on. Refuses nothing else: taste is for reviews.
+//! that no text holds characters that look like something else, that none names a path of the
+//! machine it was written on, and that each link from a document to a file finds it. Refuses nothing else: taste is for reviews.
 
 use crate::cargo;
 use anyhow::{Context, ensure};
@@ -44,7 +44,11 @@ pub(crate) fn check() -> anyhow::Result<()> {
         }
         count += 1;
         let text = fs::read_to_string(root.join(path)).with_context(|| name.to_owned())?;
-        for offence in offences_of(path, &text) {
+        let mut offences_here = offences_of(path, &text);
+        if kind == "md" {
+            offences_here.extend(dead_links(&root.join(path), &text));
+        }
+        for offence in offences_here {
             eprintln!("{name}: {offence}");
             offences += 1;
         }
@@ -80,11 +84,29 @@ fn offences_of(path: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Lines before the unit tests, which end a file.
+/// Links of a document to files that are not there. What is on the web is not looked at.
+fn dead_links(document: &Path, text: &str) -> Vec<String> {
+    let directory = document.parent().unwrap_or(document);
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#']).next())
+        .filter(|target| !target.is_empty() && !target.contains(':'))
+        .filter(|target| !directory.join(target).exists())
+        .map(|target| format!("links to {target}, which is not there"))
+        .collect()
+}
+
+/// Lines before the unit tests, which end a file. Tests in a file of their own shorten nothing.
 fn lines_without_tests(text: &str) -> usize {
-    text.lines()
-        .take_while(|line| *line != "#[cfg(test)]")
-        .count()
+    let mut lines = text.lines().peekable();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" && lines.peek().is_none_or(|next| !next.ends_with(';')) {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 fn is_test(path: &Path) -> bool {
@@ -102,7 +124,7 @@ fn is_surprise(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{MACHINE_PATHS, offences_of};
+    use super::{MACHINE_PATHS, dead_links, offences_of};
     use std::path::Path;
 
     fn count(path: &str, text: &str) -> usize {
@@ -123,6 +145,19 @@ mod tests {
         assert_eq!(count("tests/a.rs", &long), 0);
         let tests = format!("//! A.\n#[cfg(test)]\n{}", "\n".repeat(400));
         assert_eq!(count("src/a.rs", &tests), 0);
+        let elsewhere = format!("//! A.\n#[cfg(test)]\nmod tests;\n{}", "\n".repeat(400));
+        assert_eq!(count("src/a.rs", &elsewhere), 1);
+    }
+
+    #[test]
+    fn a_link_to_a_file_that_is_not_there_is_an_offence_and_one_to_the_web_is_not() {
+        let here = crate::cargo::root().join("README.md");
+        let dead = |text| dead_links(&here, text).len();
+        assert_eq!(
+            dead("[a](Cargo.toml) [b](xtask/#x) [c](#x) [d](https://x.org/y)"),
+            0
+        );
+        assert_eq!(dead("[a](no-such-file.md) [b](no/such/file.md#x)"), 2);
     }
 
     #[test]
