@@ -12,6 +12,7 @@
 //! direct    2 MiB and 4 KiB direct I/O without pager, to compare with
 //! ceiling   what the device can do
 //! pread_4k  small random reads, of handles and of a plain file
+//! soak      random operations on many threads, compared with a model
 //! ```
 
 pub mod buffer;
@@ -22,6 +23,7 @@ pub mod measure;
 pub mod merge;
 pub mod pread_4k;
 pub mod report;
+pub mod soak;
 pub mod store;
 pub mod verify;
 
