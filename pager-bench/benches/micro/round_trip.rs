@@ -1,4 +1,5 @@
-//! `pageout` and `take` of one chunk, and one word of every page read after it.
+//! `pageout` and `take` of one chunk: with one word of every page read after it,
+//! and, below the budget, by itself.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -30,6 +31,24 @@ pub(crate) fn all(criterion: &mut Criterion) {
                 });
             });
         }
+    }
+    group.finish();
+    below_budget(criterion);
+}
+
+/// 2 MiB that never leave memory: what a promise costs.
+fn below_budget(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("below_budget");
+    let fast = subjects();
+    for subject in fast.iter().filter(|it| it.name.ends_with("/fast")) {
+        let mut chunk = random_words((2 << 20) / size_of::<u64>());
+        group.bench_function(&subject.name, |bencher| {
+            bencher.iter(|| {
+                let chunks = std::slice::from_mut(&mut chunk);
+                let handle = subject.pager.pageout(chunks).expect("pageout");
+                subject.pager.take(handle, &mut chunk).expect("take");
+            });
+        });
     }
     group.finish();
 }

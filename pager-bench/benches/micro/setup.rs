@@ -1,6 +1,6 @@
 //! The pagers that are measured, and words to put into them.
 
-use pager::{BackendKind, Pager, Preset};
+use pager::{BackendKind, Pager, PagerBuilder, Preset};
 use pager_bench::buffer::Buffer;
 use pager_bench::data::{ChunkId, DataKind, Generator};
 use pager_bench::direct::scratch_or_default;
@@ -8,31 +8,39 @@ use tempfile::TempDir;
 
 /// One pager with its scratch directory.
 pub(crate) struct Subject {
-    /// Backend and preset.
+    /// Backend and preset, or backend and `stored`.
     pub(crate) name: String,
     pub(crate) pager: Pager,
     _scratch: TempDir,
 }
 
-/// Every backend with every preset.
+/// Every backend: with every preset, and with the best strategies but without a
+/// budget, so that every chunk is stored and comes back (`stored`).
 pub(crate) fn subjects() -> Vec<Subject> {
     let backends = BackendKind::ALL.into_iter();
     backends
-        .flat_map(|backend| Preset::ALL.map(|preset| subject(backend, preset)))
+        .flat_map(|backend| {
+            let presets = Preset::ALL.map(|preset| {
+                let name = format!("{backend}/{preset}");
+                subject(name, backend, Pager::builder().preset(preset))
+            });
+            let stored = format!("{backend}/stored");
+            let stored = subject(stored, backend, Pager::builder().budget_bytes(0));
+            presets.into_iter().chain([stored])
+        })
         .collect()
 }
 
-fn subject(backend: BackendKind, preset: Preset) -> Subject {
+fn subject(name: String, backend: BackendKind, settings: PagerBuilder) -> Subject {
     let root = scratch_or_default(None);
     let scratch = TempDir::new_in(root).expect("the scratch directory can be written");
-    let pager = Pager::builder()
+    let pager = settings
         .backend(backend)
-        .preset(preset)
         .scratch_dir(scratch.path())
         .build()
         .expect("a pager can be set up in a directory of our own");
     Subject {
-        name: format!("{backend}/{preset}"),
+        name,
         pager,
         _scratch: scratch,
     }
