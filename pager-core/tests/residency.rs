@@ -146,7 +146,7 @@ fn the_bound_holds_under_eight_threads() {
     let stats = registry.stats().residency;
     assert!(most.into_inner() <= budget_bytes as u64);
     assert!(stats.peak_resident_bytes <= budget_bytes as u64);
-    assert!(stats.writes > 400, "most had to be written: {stats:?}");
+    assert!(stats.writes > 100, "many had to be written: {stats:?}");
     assert_eq!(stats.resident_bytes, 0);
 }
 

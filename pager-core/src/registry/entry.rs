@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Shared;
+use super::home::Home;
 use super::state::{Chunks, State};
 use crate::backend::{Backend, ChunkKind};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ const FETCH_WHOLE_BYTES: usize = 4 << 20;
 /// One live payload.
 #[derive(Debug)]
 pub(super) struct Entry<B: Backend> {
-    pub(super) shared: Arc<Shared<B>>,
+    pub(super) shared: Arc<Home<B>>,
     pub(super) id: u64,
     pub(super) len: usize,
     /// The kind of chunk it came in, and is fetched into.
@@ -37,37 +37,24 @@ pub(super) struct Entry<B: Backend> {
 
 impl<B: Backend> Entry<B> {
     /// A payload that the backend has stored.
-    pub(super) fn stored(
-        shared: &Arc<Shared<B>>,
-        id: u64,
-        len: usize,
-        kind: ChunkKind,
-        slot: B::Slot,
-    ) -> Self {
-        Self::new(shared, id, len, kind, State::Stored(slot))
+    pub(super) fn stored(home: &Arc<Home<B>>, len: usize, kind: ChunkKind, slot: B::Slot) -> Self {
+        Self::new(home, len, kind, State::Stored(slot))
     }
 
     /// A payload that stays in memory, for which the budget has room.
     pub(super) fn resident(
-        shared: &Arc<Shared<B>>,
-        id: u64,
+        home: &Arc<Home<B>>,
         len: usize,
         kind: ChunkKind,
         chunks: Chunks,
     ) -> Self {
-        Self::new(shared, id, len, kind, State::Resident(chunks))
+        Self::new(home, len, kind, State::Resident(chunks))
     }
 
-    fn new(
-        shared: &Arc<Shared<B>>,
-        id: u64,
-        len: usize,
-        kind: ChunkKind,
-        state: State<B::Slot>,
-    ) -> Self {
+    fn new(home: &Arc<Home<B>>, len: usize, kind: ChunkKind, state: State<B::Slot>) -> Self {
         Self {
-            shared: Arc::clone(shared),
-            id,
+            id: home.next_id(),
+            shared: Arc::clone(home),
             len,
             kind,
             state: RwLock::new(state),

@@ -8,6 +8,7 @@
 //! take       its way back to the caller
 //! background its way out and back without the caller
 //! state     where its bytes are, and how that may change
+//! home      a way to the registry that threads do not share
 //! shard     the table of live handles
 //! counters  totals that threads add to without meeting
 //! stats     what all of this looks like from outside
@@ -17,6 +18,7 @@ mod background;
 mod counters;
 mod entry;
 mod handle;
+mod home;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod pageout;
@@ -27,9 +29,9 @@ mod take;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use counters::{Count, Counters};
+use home::Homes;
 use shard::Shards;
 
 pub use handle::Handle;
@@ -66,6 +68,7 @@ use crate::residency::{Engine, Residency};
 #[derive(Debug)]
 pub struct Registry<B: Backend> {
     shared: Arc<Shared<B>>,
+    homes: Arc<Homes<B>>,
 }
 
 /// What a registry and its handles share.
@@ -74,17 +77,11 @@ struct Shared<B> {
     backend: B,
     handles: Shards<HandleInfo>,
     counters: Counters,
-    next_id: AtomicU64,
     owner: ProcessStamp,
     residency: Option<Residency>,
 }
 
 impl<B: Backend> Shared<B> {
-    fn next_id(&self) -> u64 {
-        // Relaxed: numbers need only differ.
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// The residency engine, if there is one.
     fn engine(&self) -> Option<&Arc<Engine>> {
         self.residency.as_ref().map(Residency::engine)
@@ -105,15 +102,16 @@ impl<B: Backend> Registry<B> {
     }
 
     fn build(backend: B, residency: Option<Residency>) -> Self {
+        let shared = Arc::new(Shared {
+            backend,
+            handles: Shards::new(),
+            counters: Counters::new(),
+            owner: ProcessStamp::current(),
+            residency,
+        });
         Self {
-            shared: Arc::new(Shared {
-                backend,
-                handles: Shards::new(),
-                counters: Counters::new(),
-                next_id: AtomicU64::new(0),
-                owner: ProcessStamp::current(),
-                residency,
-            }),
+            homes: Arc::new(Homes::new(&shared)),
+            shared,
         }
     }
 
@@ -251,6 +249,7 @@ impl<B: Backend> Clone for Registry<B> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            homes: Arc::clone(&self.homes),
         }
     }
 }

@@ -133,8 +133,7 @@ impl<B: Backend> Registry<B> {
         let kind = Payload::new(chunks).kind();
         let lens = chunks.iter().map(|chunk| chunk.words().len());
         let handles = slots.into_iter().zip(lens).map(|(slot, len)| {
-            let id = self.shared.next_id();
-            self.register(Arc::new(Entry::stored(&self.shared, id, len, kind, slot)))
+            self.register(Arc::new(Entry::stored(self.homes.own(), len, kind, slot)))
         });
         let handles = handles.collect();
         Payload::new(chunks).clear();
@@ -154,8 +153,7 @@ impl<B: Backend> Registry<B> {
         let (len, kind) = (payload.len(), payload.kind());
         let chunks = payload.take_chunks().collect();
         payload.refill(len, |words| engine.spare(words));
-        let id = self.shared.next_id();
-        let entry = Arc::new(Entry::resident(&self.shared, id, len, kind, chunks));
+        let entry = Arc::new(Entry::resident(self.homes.own(), len, kind, chunks));
         if reuse == Reuse::Soon {
             entry.touch();
         }
@@ -168,8 +166,7 @@ impl<B: Backend> Registry<B> {
     fn store(&self, payload: &mut Payload<'_>) -> Result<Handle<B>> {
         let (len, kind) = (payload.len(), payload.kind());
         let slot = self.shared.backend.page_out(payload)?;
-        let id = self.shared.next_id();
-        Ok(self.register(Arc::new(Entry::stored(&self.shared, id, len, kind, slot))))
+        Ok(self.register(Arc::new(Entry::stored(self.homes.own(), len, kind, slot))))
     }
 
     fn register(&self, entry: Arc<Entry<B>>) -> Handle<B> {

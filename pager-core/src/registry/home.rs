@@ -1,0 +1,60 @@
+//! [`Home`]: what a registry shares, reached through a count of one's own.
+//!
+//! Every entry keeps its registry alive. If all of them counted on one `Arc`,
+//! every page-out and every drop of every thread would write to one cache line;
+//! so each group of threads has an `Arc` of its own to count on.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Shared;
+use super::shard::{home_shard, shard_count};
+
+/// One thread group's way to what the registry shares.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Home<B> {
+    shared: Arc<Shared<B>>,
+    /// The next number that this group gives to a handle: each group has those
+    /// that leave the same remainder.
+    next_id: AtomicU64,
+}
+
+impl<B> Home<B> {
+    /// A number that no other handle of the registry has.
+    pub(super) fn next_id(&self) -> u64 {
+        // Relaxed: numbers need only differ.
+        self.next_id
+            .fetch_add(shard_count() as u64, Ordering::Relaxed)
+    }
+}
+
+impl<B> Deref for Home<B> {
+    type Target = Shared<B>;
+
+    fn deref(&self) -> &Shared<B> {
+        &self.shared
+    }
+}
+
+/// The homes of all thread groups.
+#[derive(Debug)]
+pub(super) struct Homes<B>(Box<[Arc<Home<B>>]>);
+
+impl<B> Homes<B> {
+    pub(super) fn new(shared: &Arc<Shared<B>>) -> Self {
+        let home = |shard| {
+            Arc::new(Home {
+                shared: Arc::clone(shared),
+                next_id: AtomicU64::new(shard as u64),
+            })
+        };
+        Self((0..shard_count()).map(home).collect())
+    }
+
+    /// That of the calling thread.
+    pub(super) fn own(&self) -> &Arc<Home<B>> {
+        &self.0[home_shard()]
+    }
+}
