@@ -3,7 +3,9 @@
 
 use pager_core::{Chunk, Residency, Result, Reuse};
 
-use crate::{BackendKind, Handle, Pager};
+#[cfg(any(feature = "swap", feature = "file"))]
+use crate::BackendKind;
+use crate::{Handle, Pager};
 
 impl Pager {
     /// Bytes of memory that payloads may occupy before they are paged out.

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// A small matrix that ends within three minutes; no root needed.
     #[arg(long)]
     quick: bool,
-    /// Where results.json, results.csv and report.md go [default: bench-out/<UTC time>].
+    /// Where results.json, results.csv and report.md go [default: the UTC time below bench-out].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Provision this much swap for the time of the matrix (root).
