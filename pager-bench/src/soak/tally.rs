@@ -49,7 +49,7 @@ pub enum Operation {
     Flush,
 }
 
-/// All of them, with how often out of [`WEIGHTS`] each is drawn.
+/// All of them, with how often out of `WEIGHTS` each is drawn.
 pub const OPERATIONS: [(Operation, &str, usize); 17] = [
     (Operation::Pageout, "pageout", 200),
     (Operation::PageoutTo, "pageout_to", 60),

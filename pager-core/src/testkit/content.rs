@@ -48,10 +48,11 @@ mod tests {
 
     #[test]
     fn no_two_words_of_a_few_seeds_are_alike() {
-        let mut all: Vec<u64> = (0..8).flat_map(|seed| words(seed, 1000)).collect();
+        let each = if cfg!(miri) { 50 } else { 1000 };
+        let mut all: Vec<u64> = (0..8).flat_map(|seed| words(seed, each)).collect();
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 8000);
+        assert_eq!(all.len(), 8 * each);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) const TRIALS: [Step; 6] = [
     ("bench-matrix, tiny", bench_matrix),
     ("under memory pressure", pressure),
     ("races, bounded", || races(Some("4000"))),
-    ("Miri", || miri("-Zmiri-disable-isolation")),
+    ("Miri, the unsafe parts", || miri(ISOLATION, &MIRI_CORE)),
 ];
 
 /// What takes long.
@@ -64,14 +64,34 @@ pub(super) const DEEP: [Step; 5] = [
         Ok(Done::Passed)
     }),
     ("races, every schedule", || races(None)),
-    ("Miri, several schedules", || {
-        miri("-Zmiri-disable-isolation -Zmiri-many-seeds=0..4")
+    ("Miri, every test, several schedules", || {
+        miri(&format!("{ISOLATION} -Zmiri-many-seeds=0..4"), &MIRI_ALL)
     }),
     ("bench-matrix --quick", || {
         let out = tempfile::tempdir()?;
         run_matrix(&matrix::Args::quick(out.path(), matrix_swap()))
     }),
 ];
+
+/// Tests see the clock and the files of the machine.
+const ISOLATION: &str = "-Zmiri-disable-isolation";
+
+/// What Miri runs in minutes: the modules that hold the `unsafe`, and the registry under faults.
+const MIRI_CORE: [&[&str]; 2] = [
+    &[
+        "-p",
+        "pager-core",
+        "--lib",
+        "--test",
+        "allocations",
+        "--test",
+        "faults",
+    ],
+    &["-p", "pager-swap", "--lib"],
+];
+
+/// What Miri can run at all: conformance, models and mutants take it half an hour.
+const MIRI_ALL: [&[&str]; 1] = [&["-p", "pager-core", "-p", "pager-swap"]];
 
 /// The feature sets of the facade besides the default one.
 const COMBINATIONS: [&[&str]; 3] = [
@@ -206,7 +226,7 @@ fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
     call(&mut test).map(|()| Done::Passed)
 }
 
-fn miri(flags: &str) -> anyhow::Result<Done> {
+fn miri(flags: &str, selections: &[&[&str]]) -> anyhow::Result<Done> {
     let present = cargo(&["+nightly", "miri", "--version"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -217,16 +237,11 @@ fn miri(flags: &str) -> anyhow::Result<Done> {
         let how = "no Miri: rustup +nightly component add miri rust-src";
         return Ok(Done::Skipped(how.to_owned()));
     }
-    let mut test = cargo(&[
-        "+nightly",
-        "miri",
-        "test",
-        "-p",
-        "pager-core",
-        "-p",
-        "pager-swap",
-    ]);
-    // Property tests under an interpreter: few cases, the many are the native tests' part.
-    call(test.env("MIRIFLAGS", flags).env("PROPTEST_CASES", "4"))?;
+    for selection in selections {
+        let mut test = cargo(&["+nightly", "miri", "test"]);
+        test.args(*selection).env("MIRIFLAGS", flags);
+        // Property tests under an interpreter: few cases, the many are the native tests' part.
+        call(test.env("PROPTEST_CASES", "4"))?;
+    }
     Ok(Done::Passed)
 }
