@@ -201,6 +201,18 @@ impl DerefMut for ChunkBuf {
     }
 }
 
+impl AsRef<[u64]> for ChunkBuf {
+    fn as_ref(&self) -> &[u64] {
+        self
+    }
+}
+
+impl AsMut<[u64]> for ChunkBuf {
+    fn as_mut(&mut self) -> &mut [u64] {
+        self
+    }
+}
+
 impl PartialEq for ChunkBuf {
     fn eq(&self, other: &Self) -> bool {
         **self == **other

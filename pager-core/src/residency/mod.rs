@@ -28,6 +28,7 @@ mod spares;
 mod tally;
 mod victims;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ledger::{Ledger, Watermarks};
@@ -41,8 +42,9 @@ pub use tally::ResidencyStats;
 
 use crate::Result;
 
-/// Warm buffers kept for reuse, on top of the budget.
-const SPARE_BYTES: usize = 16 << 20;
+/// Warm buffers kept for reuse, on top of the budget: a quarter of it, within
+/// these limits.
+const SPARE_BYTES: RangeInclusive<usize> = 4 << 20..=16 << 20;
 
 /// A memory budget for payloads, and the threads that keep it.
 ///
@@ -139,7 +141,7 @@ impl ResidencyBuilder {
         };
         let engine = Engine::new(
             Ledger::new(budget_bytes, watermarks),
-            Spares::new(SPARE_BYTES),
+            Spares::new((budget_bytes / 4).clamp(*SPARE_BYTES.start(), *SPARE_BYTES.end())),
             Pool::new(self.io_threads),
         );
         Residency {

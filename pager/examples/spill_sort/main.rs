@@ -82,8 +82,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
         options.scale.is_finite() && options.scale >= 0.001,
         "--scale must be at least 0.001"
     );
-    let pager = make_pager(options).context("cannot set the pager up")?;
     let plan = Plan::new(options.budget.as_u64())?;
+    let pager = make_pager(options, &plan).context("cannot set the pager up")?;
     let mut report = Report::new(table::expected_rows(options.scale));
 
     let runs = report.phase("build runs", |progress| {
@@ -104,6 +104,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         rows: runs.digest.rows,
         run_count,
         budget_bytes: plan.budget_bytes,
+        pager_bytes: plan.pager_bytes,
         buffer_bytes: plan.buffer_bytes().max(merge_plan.buffer_bytes()),
     });
     output.compare(&runs.digest)?;
@@ -111,10 +112,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make_pager(options: &Options) -> pager::Result<Pager> {
-    let builder = Pager::builder()
+fn make_pager(options: &Options, plan: &Plan) -> pager::Result<Pager> {
+    let mut builder = Pager::builder()
         .backend(options.backend)
         .preset(options.preset);
+    if options.preset == Preset::Fast {
+        let pager_bytes = usize::try_from(plan.pager_bytes).unwrap_or(usize::MAX);
+        builder = builder.budget_bytes(pager_bytes);
+    }
     match &options.scratch {
         Some(path) => builder.scratch_dir(path).build(),
         None => builder.build(),

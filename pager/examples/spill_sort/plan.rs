@@ -24,7 +24,10 @@ const BATCH_ROW_BYTES: u64 = size_of::<u32>() as u64 + WORD_BYTES;
 /// Sizes of the buffers in every phase but the merge.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// What may be used in all.
     pub(crate) budget_bytes: u64,
+    /// What of it is the pager's, to hold chunks until they are written.
+    pub(crate) pager_bytes: u64,
     /// Size of the text pool.
     pub(crate) text_bytes: u64,
     /// Words of a chunk: 2 MiB, less if the budget is small.
@@ -50,13 +53,16 @@ impl Plan {
             budget_bytes >= MIN_BUDGET_BYTES,
             "--budget must be at least 4MiB"
         );
+        let pager_bytes = budget_bytes / 4;
+        let own_bytes = budget_bytes - pager_bytes;
         // The check holds a few chunks at once, and the merge wants batches of
         // several.
-        let chunk_words = largest_power_of_two(budget_bytes / 16 / WORD_BYTES).min(CHUNK_WORDS);
-        let text_bytes = (budget_bytes / 8).min(MAX_TEXT_BYTES);
-        let run_bytes = budget_bytes - text_bytes - chunk_words * WORD_BYTES;
+        let chunk_words = largest_power_of_two(own_bytes / 16 / WORD_BYTES).min(CHUNK_WORDS);
+        let text_bytes = (own_bytes / 8).min(MAX_TEXT_BYTES);
+        let run_bytes = own_bytes - text_bytes - chunk_words * WORD_BYTES;
         Ok(Self {
             budget_bytes,
+            pager_bytes,
             text_bytes,
             chunk_words: usize::try_from(chunk_words)?,
             // The sort keys number the rows of a run in 32 bits.
@@ -71,11 +77,12 @@ impl Plan {
             + self.run_rows as u64 * BUILD_ROW_BYTES
     }
 
-    /// Divides the budget for a merge of `run_count` runs with `rows` rows in all:
+    /// Divides our part of the budget for a merge of `run_count` runs with `rows` rows in all:
     /// half for the keys, half for the batch.
     pub(crate) fn for_merge(&self, run_count: usize, rows: u64) -> anyhow::Result<MergePlan> {
         let chunk_words = self.chunk_words as u64;
-        let half_bytes = (self.budget_bytes - chunk_words * WORD_BYTES) / 2;
+        let own_bytes = self.budget_bytes - self.pager_bytes;
+        let half_bytes = (own_bytes - chunk_words * WORD_BYTES) / 2;
         let key_bytes = WORD_BYTES * KEY_COLUMN_COUNT as u64 * (run_count as u64).max(1);
         let key_block_words = (half_bytes / key_bytes).min(chunk_words);
         ensure!(

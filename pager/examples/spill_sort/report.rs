@@ -33,6 +33,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) rows: u64,
     pub(crate) run_count: usize,
     pub(crate) budget_bytes: u64,
+    pub(crate) pager_bytes: u64,
     pub(crate) buffer_bytes: u64,
 }
 
@@ -84,8 +85,9 @@ impl Report {
             println!("scratch    {}", path.display());
         }
         println!(
-            "memory     buffers of at most {} in a budget of {}; {} sorted runs",
+            "memory     buffers of at most {} and {} for the pager in a budget of {}; {} sorted runs",
             size(summary.buffer_bytes),
+            size(summary.pager_bytes),
             size(summary.budget_bytes),
             summary.run_count
         );
