@@ -1,11 +1,12 @@
 //! [`Worker`]: one thread of a soak.
 
-use std::ops::Range;
+mod reading;
+
 use std::sync::PoisonError;
 use std::time::Instant;
 
 use pager::{BackendKind, Error, Handle};
-use pager_core::{Chunk, ChunkBuf, Destination, Reuse};
+use pager_core::{Chunk, ChunkBuf, Reuse};
 
 use super::Shared;
 use super::dice::Dice;
@@ -198,7 +199,12 @@ impl<'a> Worker<'a> {
             Err(error) => {
                 self.shared.tally.failed(operation, &error);
                 for (chunk, part) in chunks.iter().zip(parts) {
-                    self.compared(operation, part, chunk.words(), &[0..part.len]);
+                    self.compared(
+                        operation,
+                        part,
+                        chunk.words(),
+                        std::slice::from_ref(&(0..part.len)),
+                    );
                 }
                 self.shared.release(content.bytes());
             }
@@ -246,7 +252,12 @@ impl<'a> Worker<'a> {
         };
         match taken {
             Ok(()) => {
-                self.compared(Operation::Take, &content, words, &[0..content.len]);
+                self.compared(
+                    Operation::Take,
+                    &content,
+                    words,
+                    std::slice::from_ref(&(0..content.len)),
+                );
                 self.shared.tally.done(Operation::Take);
                 self.shared.release(content.bytes());
             }
@@ -273,80 +284,6 @@ impl<'a> Worker<'a> {
         drop(kept);
         self.shared.tally.done(Operation::Drop);
         self.shared.release(bytes);
-    }
-
-    fn read_own(&mut self, operation: Operation) {
-        if self.kept.is_empty() {
-            return;
-        }
-        let index = self.dice.below(self.kept.len());
-        let ranges = self.draw_ranges(operation, self.kept[index].content.len);
-        let kept = &self.kept[index];
-        let (handle, content) = (&kept.handle, kept.content);
-        let prefix = self.dice.below(MAX_PREFIX);
-        if self.dice.once_in(2) {
-            self.vec.clear();
-            self.vec.resize(prefix, u64::MAX);
-            let read = read(handle, &ranges, &mut self.vec);
-            self.appended(operation, &content, &self.vec, prefix, &ranges, read);
-        } else {
-            self.buf.clear();
-            let read = self
-                .buf
-                .resize(prefix, u64::MAX)
-                .and_then(|()| read(handle, &ranges, &mut self.buf));
-            self.appended(operation, &content, &self.buf, prefix, &ranges, read);
-        }
-    }
-
-    fn draw_ranges(&mut self, operation: Operation, len: usize) -> Vec<Range<usize>> {
-        let count = match operation {
-            Operation::ReadAtMany => self.dice.below(MAX_RANGES + 1),
-            _ => 1,
-        };
-        let mut ranges = Vec::with_capacity(count);
-        for _ in 0..count {
-            let start = self.dice.between(0, len);
-            let longest = match self.dice.below(4) {
-                0 => len - start,
-                1 => (len - start).min(4096),
-                _ => (len - start).min(512),
-            };
-            ranges.push(start..start + self.dice.between(0, longest));
-        }
-        ranges
-    }
-
-    fn appended(
-        &self,
-        operation: Operation,
-        content: &Content,
-        words: &[u64],
-        prefix: usize,
-        ranges: &[Range<usize>],
-        read: Result<(), Error>,
-    ) {
-        let expected = if read.is_ok() { ranges } else { &[] };
-        self.settle(operation, read);
-        let (before, after) = words.split_at(prefix.min(words.len()));
-        if before.len() != prefix || before.iter().any(|word| *word != u64::MAX) {
-            let what = "what the destination held before has changed";
-            self.shared.tally.differs(operation, what);
-        }
-        self.compared(operation, content, after, expected);
-    }
-
-    fn compared(
-        &self,
-        operation: Operation,
-        content: &Content,
-        words: &[u64],
-        ranges: &[Range<usize>],
-    ) {
-        self.shared.tally.compared(words.len());
-        if let Err(difference) = content.compare(words, ranges) {
-            self.shared.tally.differs(operation, &difference.0);
-        }
     }
 
     fn hint(&mut self, operation: Operation) {
@@ -406,24 +343,6 @@ impl<'a> Worker<'a> {
             self.shared.tally.done(Operation::Accept);
         }
     }
-
-    fn read_shared(&mut self) {
-        // A lock for reading: the others read meanwhile.
-        let gallery = self
-            .shared
-            .gallery
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if gallery.is_empty() {
-            return;
-        }
-        let kept = &gallery[self.dice.below(gallery.len())];
-        let ranges = self.draw_ranges(Operation::ReadAt, kept.content.len);
-        self.vec.clear();
-        let read = read(&kept.handle, &ranges, &mut self.vec);
-        let operation = Operation::ReadShared;
-        self.appended(operation, &kept.content, &self.vec, 0, &ranges, read);
-    }
 }
 
 fn fill_buf(part: &Content) -> Result<ChunkBuf, Error> {
@@ -432,15 +351,4 @@ fn fill_buf(part: &Content) -> Result<ChunkBuf, Error> {
         buf.push(word)?;
     }
     Ok(buf)
-}
-
-fn read<D: Destination>(
-    handle: &Handle,
-    ranges: &[Range<usize>],
-    dst: &mut D,
-) -> Result<(), Error> {
-    match ranges {
-        [range] => handle.read_at(range.start, range.len(), dst),
-        ranges => handle.read_at_many(ranges, dst),
-    }
 }
