@@ -105,10 +105,15 @@ impl<B: Backend> Entry<B> {
         let Some(state) = try_read(&self.state) else {
             return Eviction::Busy;
         };
-        let State::Resident(chunks) = &*state else {
-            return Eviction::Nothing;
-        };
         let bytes = state.memory_bytes();
+        let State::Resident(chunks) = &*state else {
+            // A copy that somebody was reading a moment ago still occupies memory:
+            // it must stay listed.
+            return match bytes {
+                0 => Eviction::Nothing,
+                _ => Eviction::Busy,
+            };
+        };
         self.tally(|engine| engine.tally.writing_bytes.add(bytes));
         let stored = self.shared.backend.page_out(&mut Payload::shared(chunks));
         self.tally(|engine| engine.tally.writing_bytes.sub(bytes));

@@ -257,6 +257,28 @@ fn a_take_races_an_eviction_of_what_was_fetched() {
     });
 }
 
+#[test]
+fn a_read_races_the_eviction_of_what_was_fetched_and_hides_nothing() {
+    exhaust(|| {
+        let scene = Scene::new();
+        let handle = scene.stored();
+        handle.request_fetch();
+        scene.residency.step();
+        let evictor = scene.background(Residency::evict_one);
+        read(&handle);
+        evictor.join().expect("no panic");
+        // Whoever won, what is in memory can still be sent away.
+        scene.residency.evict_one();
+        assert_eq!(
+            scene.residency.stats().resident_bytes,
+            0,
+            "bytes are hidden"
+        );
+        drop(handle);
+        scene.assert_empty();
+    });
+}
+
 /// Everything at once: too many schedules to visit, so they are drawn.
 fn everything_at_once() {
     let scene = Scene::new();
