@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn threads_allocate_and_free_at_once() {
-        const ROUNDS: usize = if cfg!(miri) { 8 } else { 500 };
+        const ROUNDS: usize = if cfg!(miri) { 3 } else { 500 };
         let arena = Arena::new(16 * PAGE_BYTES);
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -484,7 +484,7 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         const USUAL: usize = if cfg!(miri) { 600 } else { 2000 };
-        const MOST: usize = if cfg!(miri) { 1200 } else { 300_000 };
+        const MOST: usize = if cfg!(miri) { 800 } else { 300_000 };
         let words = || prop_oneof![9 => 0..USUAL, 1 => 0..MOST];
         let step = prop_oneof![
             4 => words().prop_map(Step::Allocate),
@@ -493,7 +493,7 @@ mod tests {
             3 => (any::<usize>(), words()).prop_map(|(at, words)| Step::Extend(at, words)),
             1 => Just(Step::Trim),
         ];
-        prop::collection::vec(step, 0..if cfg!(miri) { 12 } else { 60 })
+        prop::collection::vec(step, 0..if cfg!(miri) { 6 } else { 60 })
     }
 
     /// Live buffers are disjoint, hold what was written, and are all that is
@@ -517,7 +517,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 2 } else { 48 },
+            cases: if cfg!(miri) { 1 } else { 48 },
             failure_persistence: None,
             ..ProptestConfig::default()
         })]

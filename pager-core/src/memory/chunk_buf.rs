@@ -276,7 +276,7 @@ mod tests {
     fn growing_moves_seldom_and_stays_in_the_arena() {
         let arena = Arena::new(1 << 20);
         let mut buf = ChunkBuf::with_capacity_in(&arena, 1).unwrap();
-        let pushes = if cfg!(miri) { 1200 } else { 100_000 };
+        let pushes = if cfg!(miri) { 700 } else { 100_000 };
         let (mut moves, mut place) = (0, buf.as_ptr());
         for word in 0..pushes {
             buf.push(word).unwrap();
@@ -349,12 +349,12 @@ mod tests {
             1 => (0..20 * LONGEST).prop_map(Step::Reserve),
             1 => Just(Step::Sort),
         ];
-        prop::collection::vec(step, 0..if cfg!(miri) { 12 } else { 60 })
+        prop::collection::vec(step, 0..if cfg!(miri) { 6 } else { 60 })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 2 } else { 128 },
+            cases: if cfg!(miri) { 1 } else { 128 },
             failure_persistence: None,
             ..ProptestConfig::default()
         })]

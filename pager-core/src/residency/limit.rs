@@ -1,18 +1,23 @@
 //! How much memory this process may use: the limit of its memory cgroup (version
 //! 1 or 2), or what the machine has.
 
-/// The least that a default budget is.
+/// The least that a default budget is, where there is memory for it.
 const MIN_BUDGET_BYTES: usize = 64 << 20;
 
 /// Taken for the machine's memory where it cannot be asked.
 const UNKNOWN_MEMORY_BYTES: usize = 4 << 30;
 
-/// An eighth of the memory that this process may use, at least 64 MiB.
+/// An eighth of the memory that this process may use, at least 64 MiB, but never
+/// more than a quarter: a process in a cgroup of 64 MiB needs some for itself.
 ///
 /// Reads `/proc` and the cgroup files once per call.
 #[must_use]
 pub fn default_budget_bytes() -> usize {
-    (usable_memory_bytes() / 8).max(MIN_BUDGET_BYTES)
+    budget_bytes_of(usable_memory_bytes())
+}
+
+fn budget_bytes_of(usable_bytes: usize) -> usize {
+    (usable_bytes / 8).max(MIN_BUDGET_BYTES.min(usable_bytes / 4))
 }
 
 #[cfg(target_os = "linux")]
@@ -93,7 +98,15 @@ mod tests {
     }
 
     #[test]
-    fn the_default_budget_is_at_least_its_floor() {
-        assert!(default_budget_bytes() >= MIN_BUDGET_BYTES);
+    fn the_default_budget_is_an_eighth_between_its_floor_and_a_quarter() {
+        assert_eq!(budget_bytes_of(8 << 30), 1 << 30);
+        assert_eq!(budget_bytes_of(300 << 20), 64 << 20);
+        assert_eq!(budget_bytes_of(32 << 20), 8 << 20);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads /proc")]
+    fn this_process_has_a_default_budget() {
+        assert!(default_budget_bytes() > 0);
     }
 }

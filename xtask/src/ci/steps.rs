@@ -77,17 +77,9 @@ pub(super) const DEEP: [Step; 6] = [
 /// Tests see the clock and the files of the machine.
 const ISOLATION: &str = "-Zmiri-disable-isolation";
 
-/// What Miri runs in minutes: the modules that hold the `unsafe`, and the registry under faults.
+/// What Miri runs in minutes: the modules that hold the `unsafe`.
 const MIRI_CORE: [&[&str]; 2] = [
-    &[
-        "-p",
-        "pager-core",
-        "--lib",
-        "--test",
-        "allocations",
-        "--test",
-        "faults",
-    ],
+    &["-p", "pager-core", "--lib", "--test", "allocations"],
     &["-p", "pager-swap", "--lib"],
 ];
 
