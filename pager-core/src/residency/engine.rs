@@ -54,6 +54,15 @@ pub(super) enum Step {
     Idle,
 }
 
+impl Step {
+    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Done => Self::Done,
+            Self::Idle => other(),
+        }
+    }
+}
+
 impl Engine {
     pub(super) fn new(ledger: Ledger, spares: Spares, pool: Pool) -> Self {
         Self {
@@ -174,19 +183,9 @@ impl Engine {
     /// preferred if there is any: reads and writes go on side by side, and neither
     /// waits until the other has nothing left to do.
     pub(super) fn step(self: &Arc<Self>, preferred: Preferred) -> Step {
-        let (first, second) = match preferred {
-            Preferred::Fetch => (
-                Self::fetch_one as fn(&Arc<Self>) -> Step,
-                Self::trim as fn(&Arc<Self>) -> Step,
-            ),
-            Preferred::Evict => (
-                Self::trim as fn(&Arc<Self>) -> Step,
-                Self::fetch_one as fn(&Arc<Self>) -> Step,
-            ),
-        };
-        match first(self) {
-            Step::Done => Step::Done,
-            Step::Idle => second(self),
+        match preferred {
+            Preferred::Fetch => self.fetch_one().or_else(|| self.trim()),
+            Preferred::Evict => self.trim().or_else(|| self.fetch_one()),
         }
     }
 
