@@ -101,7 +101,7 @@ impl Args {
         Self {
             threads: vec![1],
             data: vec![Data::Random],
-            chain_gib: Some(0.0625),
+            chain_gib: Some(0.125),
             ..Self::quick(out, provision_swap)
         }
     }

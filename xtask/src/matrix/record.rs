@@ -3,7 +3,7 @@
 //! Guarantees that every planned cell has a record, also one that failed or never ran, and that
 //! what `merge` said is kept whole. Refuses to turn a failed cell into a number.
 
-use super::plan::Cell;
+use super::plan::{Backend, Cell};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -45,11 +45,12 @@ impl Record {
     }
 
     /// Whether the matrix as a whole has failed by this cell. Without swap, data that must stay
-    /// in memory cannot fit under a cap: that the kernel kills such a cell is its result.
+    /// in memory cannot fit under a cap, and without a pager it may not fit with swap either: that
+    /// the kernel kills such a cell is its result.
     pub(crate) fn is_failure(&self) -> bool {
         match self.outcome {
             Outcome::Ok => false,
-            Outcome::OutOfMemory => !self.no_swap,
+            Outcome::OutOfMemory => !self.no_swap && self.cell.backend != Backend::None,
             Outcome::Failed | Outcome::TimedOut | Outcome::NotRun => true,
         }
     }
@@ -184,6 +185,9 @@ pub(crate) mod tests {
         killed.no_swap = true;
         assert!(!killed.is_failure());
         assert_eq!(killed.notes(), "no swap, out of memory");
+        let mut without_pager = record(None, None);
+        without_pager.outcome = Outcome::OutOfMemory;
+        assert!(!without_pager.is_failure());
     }
 
     #[test]
