@@ -185,7 +185,11 @@ impl Engine {
     pub(super) fn step(self: &Arc<Self>, preferred: Preferred) -> Step {
         match preferred {
             Preferred::Fetch => self.fetch_one().or_else(|| self.trim()),
-            Preferred::Evict => self.trim().or_else(|| self.fetch_one()),
+            // As long as nobody is about to wait for room, callers wait for reads.
+            Preferred::Evict if self.ledger.is_nearly_high() => {
+                self.trim().or_else(|| self.fetch_one())
+            }
+            Preferred::Evict => self.fetch_one().or_else(|| self.trim()),
         }
     }
 

@@ -73,6 +73,12 @@ impl Ledger {
         self.used_bytes() > self.low_bytes()
     }
 
+    /// Whether more than half of the way from the low to the high watermark is
+    /// used up.
+    pub(super) fn is_nearly_high(&self) -> bool {
+        self.used_bytes() > self.low_bytes().midpoint(self.high_bytes())
+    }
+
     /// Counts `bytes` as resident if the sum stays within `limit_bytes`.
     pub(super) fn try_reserve(&self, bytes: usize, limit_bytes: usize) -> bool {
         let reserved = self
