@@ -74,6 +74,8 @@ pub fn measure<C: Buffer>(scratch: &Path, config: Config) -> Result<Comparison> 
     let chunks = config.bytes.div_ceil(CHUNK_BYTES as u64).max(1);
     let file = DirectFile::create(scratch, chunks)?;
     let pager = Pager::builder()
+        // Everything is stored: it is reads from the device that are compared.
+        .budget_bytes(0)
         .backend(BackendKind::File)
         .scratch_dir(scratch)
         .build()
