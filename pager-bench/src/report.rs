@@ -21,6 +21,8 @@ pub struct Setting {
     pub chunks: String,
     /// Background threads of the pager.
     pub io_threads: usize,
+    /// Whether the file backend may keep checksums; seed never does.
+    pub checksums: bool,
     /// The scratch directory, whether or not the backend uses it.
     pub scratch: String,
 }

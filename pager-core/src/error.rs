@@ -53,17 +53,24 @@ pub enum Error {
         quota_bytes: u64,
     },
     /// Stored bytes are not the bytes that were paged out.
+    ///
+    /// The payload lives on, and what else it holds can still be read. Neither
+    /// this nor any other failed read appends anything to its destination.
     #[error(
-        "{backend}: corrupt bytes at byte {offset_bytes} of a payload: expected checksum {expected:#x}, found {found:#x}"
+        "{backend}: corrupt bytes at byte {offset_bytes} of {}: expected checksum {expected:#x}, found {found:#x}",
+        Payload(*handle)
     )]
     Corrupt {
         /// Name of the backend.
         backend: &'static str,
+        /// Number of the handle ([`Handle::id`](crate::Handle::id)); `None` from a
+        /// backend, which knows of no handles.
+        handle: Option<u64>,
         /// First byte of the damaged unit, relative to the payload.
         offset_bytes: u64,
         /// Checksum kept when the bytes were stored.
         expected: u64,
-        /// Checksum of the bytes that came back.
+        /// Checksum of the bytes that came back; zero, that of nothing, if none did.
         found: u64,
     },
     /// The scratch directory cannot be used.
@@ -174,7 +181,27 @@ impl fmt::Display for At<'_> {
     }
 }
 
+/// Prints `payload 7`, or `a payload`.
+struct Payload(Option<u64>);
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(handle) => write!(f, "payload {handle}"),
+            None => f.write_str("a payload"),
+        }
+    }
+}
+
 impl Error {
+    /// Says which handle's payload is corrupt, if that is what is wrong.
+    pub(crate) fn of_handle(mut self, id: u64) -> Self {
+        if let Self::Corrupt { handle, .. } = &mut self {
+            *handle = Some(id);
+        }
+        self
+    }
+
     /// Classifies a failed system call: a full medium, memory that could not
     /// be had, or plain [`Error::Io`].
     ///

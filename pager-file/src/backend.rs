@@ -231,6 +231,10 @@ impl Backend for FileBackend {
         let mut capabilities = Capabilities::none();
         capabilities.keeps_capacity = true;
         capabilities.leaves_memory = true;
+        capabilities.verifies = match &self.store {
+            Store::Seed(_) => false,
+            Store::Segments(store) => store.verifies(),
+        };
         // Pages read ahead lie in the page cache, which direct reads pass by.
         capabilities.prefetches = matches!(self.store, Store::Seed(_))
             && cfg!(any(target_os = "linux", target_os = "android"));

@@ -37,6 +37,7 @@ pub struct FileConfig {
     pub(crate) io: IoChoice,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) slack_bytes: u64,
+    pub(crate) checksums: bool,
     pub(crate) allow_memory_fs: bool,
 }
 
@@ -51,6 +52,7 @@ impl FileConfig {
             io: IoChoice::default(),
             quota_bytes: None,
             slack_bytes: DEFAULT_SLACK_BYTES,
+            checksums: true,
             allow_memory_fs: false,
         }
     }
@@ -90,6 +92,17 @@ impl FileConfig {
     #[must_use]
     pub fn slack_bytes(mut self, slack_bytes: u64) -> Self {
         self.slack_bytes = slack_bytes;
+        self
+    }
+
+    /// Whether every block of 4 KiB that comes back is compared with a CRC-32C
+    /// kept in memory, so that damage is
+    /// [`Error::Corrupt`](pager_core::Error::Corrupt) and never wrong data.
+    /// Default yes; costs a thousandth of the stored bytes in memory. No meaning
+    /// in [`FileMode::Seed`], which keeps none, as published.
+    #[must_use]
+    pub fn checksums(mut self, checksums: bool) -> Self {
+        self.checksums = checksums;
         self
     }
 

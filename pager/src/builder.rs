@@ -27,6 +27,8 @@ pub struct PagerBuilder {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) allow_memory_fs: bool,
     #[cfg(feature = "file")]
+    pub(crate) checksums: Option<bool>,
+    #[cfg(feature = "file")]
     pub(crate) io: pager_file::IoChoice,
     pub(crate) budget_bytes: Option<usize>,
     pub(crate) residency: ResidencyBuilder,
@@ -66,6 +68,15 @@ impl PagerBuilder {
     #[cfg(feature = "file")]
     pub fn io(mut self, io: pager_file::IoChoice) -> Self {
         self.io = io;
+        self
+    }
+
+    /// Whether the file backend compares what comes back with checksums, so that
+    /// damage on the device is [`Error::Corrupt`](crate::Error::Corrupt). Default:
+    /// yes, except with [`Preset::Seed`], which has none.
+    #[cfg(feature = "file")]
+    pub fn checksums(mut self, checksums: bool) -> Self {
+        self.checksums = Some(checksums);
         self
     }
 

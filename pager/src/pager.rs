@@ -71,6 +71,7 @@ impl Pager {
                 preset: settings.preset,
                 io: settings.io,
                 quota_bytes: settings.quota_bytes,
+                checksums: settings.checksums.unwrap_or(true),
                 allow_memory_fs: settings.allow_memory_fs,
                 residency: residency.clone(),
             }),

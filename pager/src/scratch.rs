@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) preset: Preset,
     pub(crate) io: IoChoice,
     pub(crate) quota_bytes: Option<u64>,
+    pub(crate) checksums: bool,
     pub(crate) allow_memory_fs: bool,
     pub(crate) residency: Residency,
 }
@@ -162,6 +163,7 @@ impl Settings {
         let config = config
             .mode(mode)
             .io(self.io)
+            .checksums(self.checksums)
             .allow_memory_fs(self.allow_memory_fs);
         match self.quota_bytes {
             Some(quota_bytes) => config.quota_bytes(quota_bytes),

@@ -54,6 +54,10 @@ struct Args {
     /// Background threads of the pager.
     #[arg(long, default_value_t = 2)]
     io_threads: usize,
+    /// Keep no checksums of what the file backend stores: what they cost is the
+    /// difference.
+    #[arg(long)]
+    no_checksums: bool,
     /// Share of all chunks that are dropped as soon as they are paged out.
     #[arg(long, default_value_t = 0.0)]
     die_young: f64,
@@ -102,6 +106,7 @@ fn main() -> Result<ExitCode> {
         preset: args.preset.to_string(),
         chunks: chunks.to_owned(),
         io_threads: args.io_threads,
+        checksums: !args.no_checksums,
         scratch: scratch.display().to_string(),
     };
     let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
@@ -148,7 +153,8 @@ fn store(args: &Args) -> Result<Store> {
     let mut builder = Pager::builder()
         .backend(kind)
         .preset(args.preset)
-        .io_threads(args.io_threads);
+        .io_threads(args.io_threads)
+        .checksums(!args.no_checksums);
     if let Some(budget) = args.budget {
         builder = builder.budget_bytes(usize::try_from(budget.as_u64())?);
     }

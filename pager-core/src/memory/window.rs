@@ -141,6 +141,26 @@ impl<'a> Window<'a> {
         Ok(filled)
     }
 
+    /// The last `len` of the bytes that were filled, for a look at what came.
+    ///
+    /// # Panics
+    ///
+    /// If fewer were filled.
+    #[must_use]
+    pub fn last_filled(&self, len: usize) -> &[u8] {
+        let start = self
+            .filled_bytes
+            .checked_sub(len)
+            .expect("no more is looked at than was filled");
+        let first = self.spare.as_ptr().cast::<u8>().wrapping_add(start);
+        // SAFETY:
+        // - `start + len` is `filled_bytes`, which is within `self.spare`;
+        // - every byte below `filled_bytes` was initialised: each way to raise it
+        //   copies initialised bytes, or is shown an initialised slice of them;
+        // - `self` stays borrowed, so nobody writes to them meanwhile.
+        unsafe { std::slice::from_raw_parts(first, len) }
+    }
+
     /// Whether this is a full window over exactly this memory: the proof that it
     /// may be read. A backend could have put another window in its place.
     pub(super) fn proves_full(&self, start: *const u64, len: usize) -> bool {
@@ -189,6 +209,7 @@ mod tests {
         assert_eq!(filled, 8);
         assert_eq!(window.remaining_words(), 1);
         assert!(!window.is_full());
+        assert_eq!(window.last_filled(8), 3u64.to_ne_bytes());
         window.copy_from(&[4]);
         assert!(window.is_full());
     }
@@ -206,6 +227,15 @@ mod tests {
             OTHER.store(other.as_mut_ptr(), Ordering::Relaxed);
             Ok::<_, Infallible>(&mut other[..])
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "no more is looked at than was filled")]
+    fn what_was_not_filled_is_not_shown() {
+        let mut spare = [MaybeUninit::uninit(); 2];
+        let mut window = Window::new(&mut spare);
+        window.copy_from(&[1]);
+        let _ = window.last_filled(9);
     }
 
     #[test]

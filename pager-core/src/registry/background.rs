@@ -167,6 +167,7 @@ impl<B: Backend> Pageable for Entry<B> {
             Ok(copy) => copy,
             Err(error) => {
                 // The reader that wants it reads it, and learns the error first hand.
+                let error = error.of_handle(self.id);
                 self.tally(|engine| engine.tally.failed(&error));
                 return false;
             }

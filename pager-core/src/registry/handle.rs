@@ -95,7 +95,9 @@ impl<B: Backend> Handle<B> {
             return Ok(());
         }
         let entry = self.own_entry()?;
-        let read = entry.read_into(ranges, words, dst);
+        let read = entry
+            .read_into(ranges, words, dst)
+            .map_err(|error| error.of_handle(entry.id));
         entry.shared.count_read(&read, Count::Reads, words);
         read
     }
@@ -125,7 +127,9 @@ impl<B: Backend> Handle<B> {
     pub fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
         dst.clear();
         let taken = self.own_entry().and_then(|entry| {
-            let taken = entry.take_into(dst);
+            let taken = entry
+                .take_into(dst)
+                .map_err(|error| error.of_handle(entry.id));
             entry.shared.count_read(&taken, Count::Takes, entry.len);
             taken
         });

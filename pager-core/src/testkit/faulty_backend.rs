@@ -74,6 +74,7 @@ impl Failure {
             },
             Self::Corrupt => Error::Corrupt {
                 backend,
+                handle: None,
                 offset_bytes: 0,
                 expected: 1,
                 found: 2,

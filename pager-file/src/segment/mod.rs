@@ -8,6 +8,7 @@
 //! io_mode    direct or buffered, and why
 //! transfer   blocks on their way              (write, read, and the calls)
 //! staging    aligned buffers for memory that is not
+//! checksums  what blocks must be when they come back
 //! stats      what all of this looks like from outside
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! 4 KiB: every transfer is whole blocks.
 
 mod allocator;
+mod checksums;
 mod file;
 mod holes;
 mod io_mode;
@@ -37,13 +39,14 @@ use crate::config::FileConfig;
 use crate::quota::Quota;
 use crate::scratch::ScratchDir;
 
+use checksums::Checksums;
 use file::SegmentFile;
 use io_mode::IoPlan;
 use space::Space;
 use span::Extent;
 use staging::StagingPool;
 use stats::Counters;
-use transfer::BlockIo;
+use transfer::{BlockIo, Blocks};
 
 pub use io_mode::SegmentIo;
 pub use stats::SegmentStats;
@@ -67,6 +70,7 @@ pub(crate) struct SegmentStore {
 pub(crate) struct SegmentSlot {
     /// `None` for an empty payload.
     extent: Option<Extent>,
+    checksums: Checksums,
     len_bytes: u64,
 }
 
@@ -85,6 +89,7 @@ impl SegmentStore {
         let io = BlockIo::new(
             plan.mode,
             staging,
+            config.checksums,
             Arc::clone(&counters),
             directory.path().to_owned(),
         );
@@ -117,6 +122,7 @@ impl SegmentStore {
             payload.clear();
             return Ok(SegmentSlot {
                 extent: None,
+                checksums: Checksums::default(),
                 len_bytes: 0,
             });
         }
@@ -127,15 +133,20 @@ impl SegmentStore {
             .acquire(class, &|| self.create_segment())
             .map_err(|failed| error(&self.directory, "allocate", len_bytes as u64, failed))?;
         let file = self.space.file(&extent);
-        if let Err(failed) = self.io.write_payload(file, extent.offset_bytes(), payload) {
-            self.space.release_unwritten(extent);
-            return Err(failed);
-        }
+        let written = self.io.write_payload(file, extent.offset_bytes(), payload);
+        let checksums = match written {
+            Ok(checksums) => checksums,
+            Err(failed) => {
+                self.space.release_unwritten(extent);
+                return Err(failed);
+            }
+        };
         payload.clear();
         reservation.keep();
         self.count_logical(len_bytes as u64);
         Ok(SegmentSlot {
             extent: Some(extent),
+            checksums,
             len_bytes: len_bytes as u64,
         })
     }
@@ -144,22 +155,22 @@ impl SegmentStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::OutOfMemory`].
+    /// [`Error::Io`], [`Error::Corrupt`] and [`Error::OutOfMemory`].
     pub(crate) fn read(
         &self,
         slot: &SegmentSlot,
         ranges: &[Range<usize>],
         window: &mut Window<'_>,
     ) -> Result<()> {
-        match &slot.extent {
-            Some(extent) => self.io.read_ranges(
-                self.space.file(extent),
-                extent.offset_bytes(),
-                ranges,
-                window,
-            ),
-            None => Ok(()),
-        }
+        let Some(extent) = &slot.extent else {
+            return Ok(());
+        };
+        let blocks = Blocks {
+            file: self.space.file(extent),
+            offset_bytes: extent.offset_bytes(),
+            checksums: &slot.checksums,
+        };
+        self.io.read_ranges(blocks, ranges, window)
     }
 
     /// Gives an extent back for reuse. Does not wait for the device.
@@ -189,6 +200,11 @@ impl SegmentStore {
     /// Bytes of the extent that a payload lies in.
     pub(crate) fn stored_bytes(&self, slot: &SegmentSlot) -> u64 {
         slot.extent.as_ref().map_or(0, Extent::len_bytes)
+    }
+
+    /// Whether reads compare what they find with checksums.
+    pub(crate) fn verifies(&self) -> bool {
+        self.io.verifies
     }
 
     /// What the store holds. No system call.
@@ -222,6 +238,8 @@ impl SegmentStore {
             punch_calls: counters.punch_calls.load(Ordering::Relaxed),
             punched_bytes: counters.punched_bytes.load(Ordering::Relaxed),
             punches_holes: self.space.punches_holes(),
+            verifies: self.io.verifies,
+            corrupt_reads: counters.corrupt_reads.load(Ordering::Relaxed),
         }
     }
 

@@ -46,6 +46,10 @@ pub struct SegmentStats {
     pub punched_bytes: u64,
     /// Whether the file system can take storage back from the middle of a file.
     pub punches_holes: bool,
+    /// Whether blocks are compared with a checksum when they come back.
+    pub verifies: bool,
+    /// Reads that found a block which is not what was written.
+    pub corrupt_reads: u64,
 }
 
 /// Totals that threads add to. Relaxed throughout: statistics.
@@ -59,6 +63,7 @@ pub(super) struct Counters {
     pub(super) allocate_calls: AtomicU64,
     pub(super) punch_calls: AtomicU64,
     pub(super) punched_bytes: AtomicU64,
+    pub(super) corrupt_reads: AtomicU64,
 }
 
 impl Counters {
@@ -66,6 +71,10 @@ impl Counters {
         self.write_calls.fetch_add(1, Ordering::Relaxed);
         self.written_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_corrupt_read(&self) {
+        self.corrupt_reads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_read(&self, bytes: usize) {

@@ -1,7 +1,8 @@
 //! [`BlockIo`]: the system calls that move blocks, and no others.
 //!
 //! Guarantees that a transfer is whole: interrupted calls are repeated, short
-//! ones continued, and a file that ends early is an error.
+//! ones continued, and a file that ends early is an error; and that no block is
+//! shown to anybody before it matches its checksum.
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use pager_core::{Error, Result, Window};
 
+use super::super::checksums::{Checksums, Damage};
 use super::super::file::SegmentFile;
 use super::super::io_mode::{BLOCK_BYTES, SegmentIo};
 use super::super::staging::StagingPool;
@@ -24,11 +26,22 @@ pub(in super::super) const DONTCACHE: rustix::io::ReadWriteFlags =
 /// and dropped.
 const MAX_DIRTY_BYTES: u64 = 8 << 20;
 
+/// The blocks of one stored payload.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Blocks<'a> {
+    pub(in super::super) file: &'a SegmentFile,
+    /// Where in the file they begin.
+    pub(in super::super) offset_bytes: u64,
+    pub(in super::super) checksums: &'a Checksums,
+}
+
 /// Moves blocks of segment files.
 #[derive(Debug)]
 pub(in super::super) struct BlockIo {
     pub(in super::super) mode: SegmentIo,
     pub(in super::super) staging: StagingPool,
+    /// Whether checksums are kept.
+    pub(in super::super) verifies: bool,
     counters: Arc<Counters>,
     /// For errors.
     directory: PathBuf,
@@ -38,12 +51,14 @@ impl BlockIo {
     pub(in super::super) fn new(
         mode: SegmentIo,
         staging: StagingPool,
+        verifies: bool,
         counters: Arc<Counters>,
         directory: PathBuf,
     ) -> Self {
         Self {
             mode,
             staging,
+            verifies,
             counters,
             directory,
         }
@@ -78,57 +93,57 @@ impl BlockIo {
         Ok(len as u64)
     }
 
-    /// Reads whole blocks from `offset_bytes` on into all of `buffer`.
+    /// Reads whole blocks, from byte `at` of the payload on, into all of `buffer`.
     ///
     /// # Errors
     ///
     /// Typed; `buffer` holds anything then.
-    pub(super) fn read(
-        &self,
-        file: &SegmentFile,
-        buffer: &mut [u8],
-        offset_bytes: u64,
-    ) -> Result<()> {
+    pub(super) fn read(&self, blocks: Blocks<'_>, at: usize, buffer: &mut [u8]) -> Result<()> {
         let len = buffer.len();
         let mut done = 0;
         while done < len {
-            let offset_bytes = offset_bytes + done as u64;
-            match rustix::io::pread(file, &mut buffer[done..], offset_bytes) {
-                Ok(read) => done += self.progress(read, len)?,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.error("read", len, error.into())),
-            }
-        }
-        self.forget(file, offset_bytes, len);
-        Ok(())
-    }
-
-    /// Reads whole blocks from `offset_bytes` on straight into `window`, at most
-    /// `len` bytes, and says how many.
-    ///
-    /// # Errors
-    ///
-    /// Typed.
-    pub(super) fn fill(
-        &self,
-        file: &SegmentFile,
-        window: &mut Window<'_>,
-        len: usize,
-        offset_bytes: u64,
-    ) -> Result<usize> {
-        loop {
-            let filled = window.fill_with(len, |unfilled| {
-                rustix::io::pread(file, unfilled, offset_bytes).map(|(filled, _)| filled)
-            });
-            match filled {
-                Ok(filled) => {
-                    self.forget(file, offset_bytes, filled);
-                    return self.progress(filled, len).map(|_| filled);
+            let offset_bytes = blocks.offset_bytes + (at + done) as u64;
+            match rustix::io::pread(blocks.file, &mut buffer[done..], offset_bytes) {
+                Ok(read) => {
+                    self.counters.count_read(read);
+                    done += self.progress(blocks, at + done, self.usable(read))?;
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(self.error("read", len, error.into())),
             }
         }
+        self.arrived(blocks, at, buffer)
+    }
+
+    /// Reads `len` bytes, whole blocks, from byte `at` of the payload on straight
+    /// into `window`.
+    ///
+    /// # Errors
+    ///
+    /// Typed; some of the window may have been filled.
+    pub(super) fn fill(
+        &self,
+        blocks: Blocks<'_>,
+        at: usize,
+        len: usize,
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < len {
+            let offset_bytes = blocks.offset_bytes + (at + done) as u64;
+            let filled = window.fill_with(len - done, |unfilled| {
+                let (filled, _) = rustix::io::pread(blocks.file, unfilled, offset_bytes)?;
+                self.counters.count_read(filled.len());
+                let usable = self.usable(filled.len());
+                Ok(&mut filled[..usable])
+            });
+            match filled {
+                Ok(filled) => done += self.progress(blocks, at + done, filled)?,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(self.error("read", len, error.into())),
+            }
+        }
+        self.arrived(blocks, at, window.last_filled(len))
     }
 
     /// Called once all of a payload is written: keeps the page cache short.
@@ -177,12 +192,36 @@ impl BlockIo {
         }
     }
 
-    /// Counts a read of `read` bytes.
-    fn progress(&self, read: usize, len: usize) -> Result<usize> {
-        self.counters.count_read(read);
-        match self.usable(read) {
-            0 => Err(self.error("read", len, io::ErrorKind::UnexpectedEof.into())),
-            usable => Ok(usable),
+    /// `usable`, the bytes that a read at byte `at` of a payload brought, unless
+    /// that is none: the file ends there.
+    fn progress(&self, blocks: Blocks<'_>, at: usize, usable: usize) -> Result<usize> {
+        if usable > 0 {
+            return Ok(usable);
+        }
+        Err(match blocks.checksums.missing(at) {
+            Some(damage) => self.corrupt(damage),
+            None => self.error("read", BLOCK_BYTES, io::ErrorKind::UnexpectedEof.into()),
+        })
+    }
+
+    /// Ends a read that brought `bytes` from byte `at` of a payload on: they are
+    /// what was written, or an error.
+    fn arrived(&self, blocks: Blocks<'_>, at: usize, bytes: &[u8]) -> Result<()> {
+        self.forget(blocks.file, blocks.offset_bytes + at as u64, bytes.len());
+        blocks
+            .checksums
+            .verify(at, bytes)
+            .map_err(|damage| self.corrupt(damage))
+    }
+
+    fn corrupt(&self, damage: Damage) -> Error {
+        self.counters.count_corrupt_read();
+        Error::Corrupt {
+            backend: BACKEND,
+            handle: None,
+            offset_bytes: damage.offset_bytes,
+            expected: damage.expected.into(),
+            found: damage.found.into(),
         }
     }
 

@@ -6,13 +6,13 @@
 //! blocks   the system calls, and nothing else touches the files' bytes
 //! ```
 //!
-//! Every transfer covers whole blocks, so whatever is kept about blocks (their
-//! checksums, say) can be made and verified in `blocks` alone.
+//! Every transfer covers whole blocks, so checksums are verified in `blocks` alone,
+//! and made from what is handed to it.
 
 mod blocks;
 mod read;
 mod write;
 
-pub(super) use blocks::BlockIo;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use blocks::DONTCACHE;
+pub(super) use blocks::{BlockIo, Blocks};

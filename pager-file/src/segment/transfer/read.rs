@@ -9,10 +9,9 @@ use std::ops::Range;
 
 use pager_core::{Result, Window};
 
-use super::super::file::SegmentFile;
 use super::super::io_mode::BLOCK_BYTES;
 use super::super::staging::{STAGING_BYTES, Staging};
-use super::BlockIo;
+use super::{BlockIo, Blocks};
 
 /// Ranges from here on are read by themselves.
 const LONG_RANGE_BYTES: usize = 64 << 10;
@@ -22,22 +21,20 @@ const MAX_GATHERED: usize = 64;
 
 impl BlockIo {
     /// Fills `window` with `ranges`, in words, of the payload that lies in
-    /// `file` from `offset_bytes` on.
+    /// `blocks`.
     ///
     /// # Errors
     ///
     /// Typed.
     pub(in super::super) fn read_ranges(
         &self,
-        file: &SegmentFile,
-        offset_bytes: u64,
+        blocks: Blocks<'_>,
         ranges: &[Range<usize>],
         window: &mut Window<'_>,
     ) -> Result<()> {
         let mut reader = Reader {
             io: self,
-            file,
-            offset_bytes,
+            blocks,
             staging: None,
         };
         let mut gathered = Gathered::new();
@@ -171,8 +168,7 @@ impl Runs {
 /// One read under way.
 struct Reader<'a> {
     io: &'a BlockIo,
-    file: &'a SegmentFile,
-    offset_bytes: u64,
+    blocks: Blocks<'a>,
     /// Borrowed from the stock when first needed.
     staging: Option<Staging<'a>>,
 }
@@ -217,8 +213,8 @@ impl<'a> Reader<'a> {
             let rest_blocks = (part.end - start) / BLOCK_BYTES * BLOCK_BYTES;
             let is_aligned = window.is_aligned_to(align_bytes);
             if in_block == 0 && rest_blocks > 0 && is_aligned {
-                let at = self.offset_bytes + start as u64;
-                start += self.io.fill(self.file, window, rest_blocks, at)?;
+                self.io.fill(self.blocks, start, rest_blocks, window)?;
+                start += rest_blocks;
                 continue;
             }
             let piece = Part {
@@ -248,10 +244,9 @@ impl<'a> Reader<'a> {
 
     /// Reads `blocks` to byte `at` of the staging buffer.
     fn stage(&mut self, at: usize, blocks: Part) -> Result<()> {
-        let (io, file) = (self.io, self.file);
-        let offset_bytes = self.offset_bytes + blocks.start as u64;
+        let (io, payload) = (self.io, self.blocks);
         let buffer = &mut self.staging()?[at..at + blocks.len()];
-        io.read(file, buffer, offset_bytes)
+        io.read(payload, blocks.start, buffer)
     }
 
     fn staging(&mut self) -> Result<&mut [u8]> {

@@ -8,6 +8,7 @@ use std::io::IoSlice;
 
 use pager_core::{Payload, Result};
 
+use super::super::checksums::Checksums;
 use super::super::file::SegmentFile;
 use super::super::io_mode::BLOCK_BYTES;
 use super::BlockIo;
@@ -18,7 +19,8 @@ const MAX_PIECES: usize = 256;
 
 impl BlockIo {
     /// Writes all of `payload` to `file` from `offset_bytes` on. The last block
-    /// is filled up with zeros, never with what lay there before.
+    /// is filled up with zeros, never with what lay there before. Returns the
+    /// checksums, if they are wanted.
     ///
     /// # Errors
     ///
@@ -28,7 +30,7 @@ impl BlockIo {
         file: &SegmentFile,
         offset_bytes: u64,
         payload: &Payload<'_>,
-    ) -> Result<()> {
+    ) -> Result<Checksums> {
         let align_bytes = self.mode.memory_align_bytes();
         let mut staging = if is_all_straight(payload, align_bytes) {
             None
@@ -37,15 +39,23 @@ impl BlockIo {
         };
         let mut source = Source::new(payload, align_bytes);
         let mut written_bytes = 0;
+        let mut checksums = match self.verifies {
+            true => Checksums::for_bytes(payload.len_bytes()),
+            false => Checksums::default(),
+        };
         while !source.is_empty() {
             let staging = staging
                 .as_mut()
                 .map_or(&mut [][..], |staging| staging.bytes());
             let mut batch = [IoSlice::new(&[]); MAX_PIECES];
             let count = fill_batch(&mut batch, &mut source, staging);
+            if self.verifies {
+                checksums.add(&batch[..count]);
+            }
             written_bytes += self.write(file, &mut batch[..count], offset_bytes + written_bytes)?;
         }
-        self.finish_write(file, written_bytes)
+        self.finish_write(file, written_bytes)?;
+        Ok(checksums)
     }
 }
 
