@@ -13,7 +13,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::direct::{DirectFile, random_buffer};
-use crate::measure::Host;
+use crate::measure::{Host, Latencies, Operation, Summary};
 use crate::{CHUNK_BYTES, CHUNK_WORDS, GIB};
 
 /// Transfers in flight that are tried: one thread each.
@@ -30,6 +30,10 @@ pub struct AtDepth {
     pub through_gib_s: f64,
     /// GiB moved per second.
     pub raw_gib_s: f64,
+    /// How long each write took: what no pager can wait less for.
+    pub write_us: Summary,
+    /// How long each read took.
+    pub read_us: Summary,
 }
 
 /// The device's rates.
@@ -61,8 +65,10 @@ pub fn measure(scratch: &Path, bytes: u64) -> Result<Ceiling> {
     let gib = (pairs * CHUNK_BYTES as u64) as f64 / GIB;
     let mut depths = Vec::new();
     for queue_depth in DEPTHS {
-        let wall_s = time_at(&file, pairs, queue_depth)?;
+        let (wall_s, latencies) = time_at(&file, pairs, queue_depth)?;
         depths.push(AtDepth {
+            write_us: latencies.summary(Operation::Pageout),
+            read_us: latencies.summary(Operation::Take),
             queue_depth,
             wall_s,
             through_gib_s: gib / wall_s,
@@ -81,8 +87,9 @@ pub fn measure(scratch: &Path, bytes: u64) -> Result<Ceiling> {
 }
 
 /// Seconds that `queue_depth` threads need to read every chunk of the first half
-/// of the file and write every chunk of the second half, in turn.
-fn time_at(file: &DirectFile, pairs: u64, queue_depth: u64) -> Result<f64> {
+/// of the file and write every chunk of the second half, in turn; and how long each
+/// transfer took.
+fn time_at(file: &DirectFile, pairs: u64, queue_depth: u64) -> Result<(f64, Latencies)> {
     // Buffers are made before the clock runs: their first touch is not I/O.
     let buffers = (0..queue_depth)
         .map(|thread| {
@@ -93,6 +100,7 @@ fn time_at(file: &DirectFile, pairs: u64, queue_depth: u64) -> Result<f64> {
         })
         .collect::<Result<Vec<_>>>()?;
     let next = AtomicU64::new(0);
+    let mut latencies = Latencies::default();
     let start = Instant::now();
     thread::scope(|scope| {
         let threads: Vec<_> = buffers
@@ -104,12 +112,12 @@ fn time_at(file: &DirectFile, pairs: u64, queue_depth: u64) -> Result<f64> {
             })
             .collect();
         threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|cause| std::panic::resume_unwind(cause))
+            let ended = thread.join();
+            latencies.add(&ended.unwrap_or_else(|cause| std::panic::resume_unwind(cause))?);
+            anyhow::Ok(())
         })
     })?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok((start.elapsed().as_secs_f64(), latencies))
 }
 
 /// One thread's share: takes transfers off the common list until it is done.
@@ -119,21 +127,24 @@ fn transfer(
     next: &AtomicU64,
     thread: u64,
     [mut read, mut written]: [pager_core::ChunkBuf; 2],
-) -> Result<()> {
+) -> Result<Latencies> {
+    let mut latencies = Latencies::default();
     loop {
         // Relaxed: the numbers need only differ.
         let transfer = next.fetch_add(1, Ordering::Relaxed);
         let (pair, is_write) = (transfer / 2, transfer % 2 == 1);
         if pair >= pairs {
-            return Ok(());
+            return Ok(latencies);
         }
         let offset_bytes = |chunk: u64| chunk * CHUNK_BYTES as u64;
         if is_write {
             // Never the same bytes twice, in case the device looks.
             written[0] = transfer ^ thread << 32;
-            file.write(&written, offset_bytes(pairs + pair))?;
+            latencies.time(Operation::Pageout, || {
+                file.write(&written, offset_bytes(pairs + pair))
+            })?;
         } else {
-            file.read(&mut read, offset_bytes(pair))?;
+            latencies.time(Operation::Take, || file.read(&mut read, offset_bytes(pair)))?;
         }
     }
 }

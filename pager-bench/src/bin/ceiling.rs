@@ -39,8 +39,14 @@ fn main() -> Result<()> {
     );
     for depth in &ceiling.depths {
         println!(
-            "queue depth {}: {:.3} GiB/s through, {:.3} GiB/s raw",
-            depth.queue_depth, depth.through_gib_s, depth.raw_gib_s
+            "queue depth {}: {:.3} GiB/s through, {:.3} GiB/s raw; a write takes {:.1} ms (p99.9 {:.1}), a read {:.1} ms ({:.1})",
+            depth.queue_depth,
+            depth.through_gib_s,
+            depth.raw_gib_s,
+            depth.write_us.p50 / 1e3,
+            depth.write_us.p999 / 1e3,
+            depth.read_us.p50 / 1e3,
+            depth.read_us.p999 / 1e3
         );
     }
     println!("ceiling: {:.3} GiB/s through", ceiling.ceiling_gib_s);

@@ -19,5 +19,5 @@ pub mod sampler;
 
 pub use cost::{Cost, Mark};
 pub use host::Host;
-pub use latency::{Latencies, Operation};
+pub use latency::{Latencies, Operation, Summary};
 pub use sampler::AnonSampler;
