@@ -49,6 +49,31 @@ impl BackendKind {
         }
     }
 
+    /// The backend that can do its work on this machine and in this memory cgroup:
+    /// swap where nothing keeps pages from leaving memory, else file.
+    ///
+    /// A backend that is not in the build is not recommended. Reads a few small
+    /// files under `/proc` and `/sys`; ask once, not for every page-out.
+    ///
+    /// ```
+    /// use pager::{BackendKind, Pager};
+    ///
+    /// let pager = Pager::builder().backend(BackendKind::recommended()).build()?;
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn recommended() -> Self {
+        #[cfg(all(feature = "swap", feature = "file"))]
+        {
+            use pager_swap::{Effect, SwapBackend};
+            let findings = SwapBackend::diagnose();
+            if findings.iter().any(|it| it.effect() == Effect::Blocked) {
+                return Self::File;
+            }
+        }
+        Self::first_enabled()
+    }
+
     /// The backend of a pager that was told nothing: swap, unless only file is in
     /// the build.
     pub(crate) const fn first_enabled() -> Self {
@@ -125,6 +150,19 @@ mod tests {
         for kind in BackendKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             assert_eq!(kind.name().to_uppercase().parse(), Ok(kind));
+        }
+    }
+
+    #[test]
+    fn what_is_recommended_can_do_its_work() {
+        let kind = BackendKind::recommended();
+        assert!(kind.is_enabled() || BackendKind::ALL.iter().all(|kind| !kind.is_enabled()));
+        #[cfg(all(feature = "swap", feature = "file"))]
+        {
+            let blocked = pager_swap::SwapBackend::diagnose()
+                .iter()
+                .any(|finding| finding.effect() == pager_swap::Effect::Blocked);
+            assert_eq!(kind == BackendKind::File, blocked);
         }
     }
 

@@ -85,7 +85,7 @@ pub use pager_core::{
 #[cfg(feature = "file")]
 pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};
 #[cfg(feature = "swap")]
-pub use pager_swap::{self, Finding, SeedAdvice, SwapBackend, SwapMode, SwapStats};
+pub use pager_swap::{self, Effect, Finding, SeedAdvice, SwapBackend, SwapMode, SwapStats};
 
 /// The examples of the project's front page, compiled and run.
 #[cfg(all(doctest, feature = "swap", feature = "file"))]

@@ -56,9 +56,9 @@ struct Options {
     /// Memory for the buffers of the sort, at least 4MiB.
     #[arg(long, default_value = "64MiB")]
     budget: ByteSize,
-    /// Where cold columns go: swap or file.
-    #[arg(long, default_value_t)]
-    backend: BackendKind,
+    /// Where cold columns go: swap or file [default: swap where it works, else file].
+    #[arg(long)]
+    backend: Option<BackendKind>,
     /// How they get there: fast or seed.
     #[arg(long, default_value_t)]
     preset: Preset,
@@ -114,7 +114,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
 fn make_pager(options: &Options, plan: &Plan) -> pager::Result<Pager> {
     let mut builder = Pager::builder()
-        .backend(options.backend)
+        .backend(options.backend.unwrap_or_else(BackendKind::recommended))
         .preset(options.preset);
     if options.preset == Preset::Fast {
         let pager_bytes = usize::try_from(plan.pager_bytes).unwrap_or(usize::MAX);
