@@ -12,7 +12,7 @@ mod common;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use common::{scratch, words};
+use common::{eventually, scratch, words};
 use pager_core::testkit::content::assert_words;
 use pager_core::{ChunkBuf, Error, Handle, Registry, Residency};
 use pager_file::{FileBackend, FileConfig, IoChoice};
@@ -291,7 +291,8 @@ fn a_corrupt_payload_is_given_back_by_take_and_can_be_dropped(
     vandal.flip(at, 4);
     drop(handle);
     assert_eq!(registry.live_handles(), 0);
-    assert_eq!(registry.stats().backend.stored_bytes, 0);
+    // A background thread may hold the payload for one operation more.
+    eventually(|| registry.stats().backend.stored_bytes == 0);
 }
 
 #[test]
