@@ -183,13 +183,16 @@ impl Engine {
     /// preferred if there is any: reads and writes go on side by side, and neither
     /// waits until the other has nothing left to do.
     pub(super) fn step(self: &Arc<Self>, preferred: Preferred) -> Step {
-        match preferred {
-            Preferred::Fetch => self.fetch_one().or_else(|| self.trim()),
+        let evict_first = match preferred {
+            // Read-ahead is for later; who waits for room waits now.
+            Preferred::Fetch => self.ledger.has_waiters(),
             // As long as nobody is about to wait for room, callers wait for reads.
-            Preferred::Evict if self.ledger.is_nearly_high() => {
-                self.trim().or_else(|| self.fetch_one())
-            }
-            Preferred::Evict => self.fetch_one().or_else(|| self.trim()),
+            Preferred::Evict => self.ledger.is_nearly_high(),
+        };
+        if evict_first {
+            self.trim().or_else(|| self.fetch_one())
+        } else {
+            self.fetch_one().or_else(|| self.trim())
         }
     }
 

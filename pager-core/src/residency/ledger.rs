@@ -114,10 +114,15 @@ impl Ledger {
         self.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether somebody waits for room at this moment.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Relaxed) > 0
+    }
+
     /// Wakes waiters. Costs a load when there are none; a waiter that registers
     /// at this very moment is woken by its timeout.
     fn wake(&self) {
-        if self.waiters.load(Ordering::Relaxed) > 0 {
+        if self.has_waiters() {
             drop(lock(&self.gate));
             self.released.notify_all();
         }
