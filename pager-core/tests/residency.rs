@@ -153,10 +153,12 @@ fn the_bound_holds_under_eight_threads() {
 #[test]
 fn a_payload_that_is_being_written_can_be_read_and_taken_meanwhile() {
     let gate = Gate::new();
-    let registry = under(
-        GatedBackend::new(MemoryBackend::new(), &gate),
-        4 * CHUNK_BYTES,
-    );
+    let residency = Residency::builder()
+        .budget_bytes(4 * CHUNK_BYTES)
+        .io_threads(1)
+        .build();
+    let registry =
+        Registry::with_residency(GatedBackend::new(MemoryBackend::new(), &gate), &residency);
     let held = gate.hold(Operation::PageOut);
     let handles: Vec<_> = (0..3)
         .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
@@ -197,6 +199,174 @@ fn dropping_a_payload_that_is_being_written_does_not_wait() {
         let stats = registry.stats();
         stats.backend.logical_bytes == 0 && stats.residency.resident_bytes == 0
     });
+    let stats = registry.stats().residency;
+    assert_eq!(stats.cancelled_writes + stats.elided_writes, 3);
+    assert!(stats.cancelled_writes >= 1, "{stats:?}");
+}
+
+#[test]
+fn what_was_written_stays_in_memory_until_its_room_is_wanted() {
+    let gate = Gate::new();
+    let backend = GatedBackend::new(MemoryBackend::new(), &gate);
+    let registry = under(backend, 8 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let mut column = chunk(1);
+    let address = column.as_ptr();
+    let handle = registry.pageout(std::slice::from_mut(&mut column)).unwrap();
+    residency.write_back().unwrap();
+    let stats = registry.stats();
+    assert_eq!(stats.backend.logical_bytes, CHUNK_BYTES as u64);
+    assert_eq!(stats.residency.resident_bytes, CHUNK_BYTES as u64);
+    assert_eq!(stats.residency.dirty_bytes, 0);
+
+    let held = gate.hold(Operation::Read);
+    let mut words = Vec::new();
+    handle.read_at(3, 4, &mut words).unwrap();
+    assert_eq!(words, chunk(1)[3..7]);
+    handle.take(&mut words).unwrap();
+    assert_eq!((words.as_ptr(), &words), (address, &chunk(1)));
+    drop(held);
+    let stats = registry.stats();
+    assert_eq!((stats.residency.cache_hits, stats.residency.writes), (2, 1));
+    assert_eq!(stats.backend.logical_bytes, 0);
+    assert_eq!(stats.residency.resident_bytes, 0);
+}
+
+#[test]
+fn a_payload_of_many_chunks_is_read_and_taken_from_its_clean_copy() {
+    let registry = under(MemoryBackend::new(), 8 * CHUNK_BYTES);
+    let joined = [chunk(1), chunk(2)].concat();
+    let handle = registry.pageout(&mut [chunk(1), vec![], chunk(2)]).unwrap();
+    registry.residency().unwrap().write_back().unwrap();
+    let mut words = Vec::new();
+    let across = CHUNK_WORDS - 5..CHUNK_WORDS + 5;
+    let ranges = [across.clone(), 0..1, 2 * CHUNK_WORDS - 1..2 * CHUNK_WORDS];
+    handle.read_at_many(&ranges, &mut words).unwrap();
+    let expected: Vec<u64> = ranges
+        .iter()
+        .flat_map(|range| joined[range.clone()].to_vec())
+        .collect();
+    assert_eq!(words, expected);
+    handle.take(&mut words).unwrap();
+    assert_eq!(words, joined);
+    assert_eq!(registry.residency().unwrap().stats().cache_hits, 2);
+}
+
+#[test]
+fn clean_copies_make_room_for_page_outs_at_once() {
+    let gate = Gate::new();
+    let backend = GatedBackend::new(MemoryBackend::new(), &gate);
+    let registry = under(backend, 8 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let handles: Vec<_> = (0..8)
+        .map(|seed| {
+            let handle = registry.pageout(&mut [chunk(seed)]).unwrap();
+            residency.write_back().unwrap();
+            handle
+        })
+        .collect();
+    assert_eq!(residency.stats().resident_bytes, 8 * CHUNK_BYTES as u64);
+    handles[0].read_at(0, 1, &mut Vec::new()).unwrap();
+    // No write can end, and none need to.
+    let held = gate.hold(Operation::PageOut);
+    let newcomers: Vec<_> = (8..12)
+        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
+        .collect();
+    let stats = residency.stats();
+    assert_eq!((stats.stalls, stats.clean_evictions), (0, 4));
+    assert_eq!(stats.dirty_bytes, 4 * CHUNK_BYTES as u64);
+    // The coldest four but for the one that was read.
+    let held_reads = gate.hold(Operation::Read);
+    for (seed, handle) in handles.into_iter().enumerate() {
+        if seed == 0 || seed > 4 {
+            let mut words = Vec::new();
+            handle.take(&mut words).unwrap();
+            assert_eq!(words, chunk(seed));
+        }
+    }
+    drop((held, held_reads, newcomers));
+}
+
+#[test]
+fn the_late_are_written_though_nothing_wants_their_room() {
+    let registry = under(MemoryBackend::new(), 64 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let late = registry
+        .pageout_hinted(&mut [chunk(1)], Reuse::Late)
+        .unwrap();
+    let other = registry.pageout(&mut [chunk(2)]).unwrap();
+    eventually("the write", || residency.stats().writes == 1);
+    std::thread::sleep(Duration::from_millis(50));
+    let stats = residency.stats();
+    assert_eq!((stats.writes, stats.dirty_bytes), (1, CHUNK_BYTES as u64));
+    drop((late, other));
+}
+
+/// Payloads that have been stored and have left memory.
+fn stored<B: Backend>(registry: &Registry<B>, count: usize) -> Vec<pager_core::Handle<B>> {
+    let handles = (0..count)
+        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
+        .collect();
+    registry.residency().unwrap().flush().unwrap();
+    assert_eq!(registry.stats().residency.resident_bytes, 0);
+    handles
+}
+
+#[test]
+fn read_ahead_keeps_to_its_share_and_is_not_pushed_out_by_page_outs() {
+    let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let handles = stored(&registry, 12);
+    registry.prefetch_many(&handles.iter().collect::<Vec<_>>());
+    eventually("the share fills", || residency.stats().fetches == 4);
+    let page_outs: Vec<_> = (0..40)
+        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
+        .collect();
+    let stats = residency.stats();
+    assert_eq!(stats.read_ahead_bytes, 4 * CHUNK_BYTES as u64);
+    assert_eq!((stats.fetches, stats.prefetch_waste), (4, 0));
+    // Room that a take gives back goes to the next in the queue.
+    let mut words = Vec::new();
+    for (seed, handle) in handles.into_iter().enumerate() {
+        eventually("the fetch", || residency.stats().fetches > seed as u64);
+        handle.take(&mut words).unwrap();
+        assert_eq!(words, chunk(seed));
+    }
+    assert_eq!(residency.stats().prefetch_hits, 12);
+    drop(page_outs);
+}
+
+#[test]
+fn read_ahead_that_nobody_uses_makes_way_in_the_end() {
+    let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let handles = stored(&registry, 6);
+    registry.prefetch_many(&handles[..4].iter().collect::<Vec<_>>());
+    eventually("the share fills", || residency.stats().fetches == 4);
+    handles[4].prefetch();
+    for _ in 0..200 {
+        handles[5].read_at(0, 1, &mut Vec::new()).unwrap();
+    }
+    eventually("the fifth is fetched", || residency.stats().fetches == 5);
+    let stats = residency.stats();
+    assert_eq!(stats.prefetch_waste, 1);
+    assert_eq!(stats.read_ahead_bytes, 4 * CHUNK_BYTES as u64);
+}
+
+#[test]
+fn what_was_fetched_and_read_is_a_clean_copy_and_gives_its_share_to_others() {
+    let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let handles = stored(&registry, 8);
+    for (index, handle) in handles.iter().enumerate() {
+        handle.prefetch();
+        eventually("the fetch", || residency.stats().fetches > index as u64);
+        handle.read_at(0, 1, &mut Vec::new()).unwrap();
+    }
+    let stats = residency.stats();
+    assert_eq!(stats.read_ahead_bytes, 0);
+    assert_eq!(stats.resident_bytes, 8 * CHUNK_BYTES as u64);
+    assert_eq!((stats.prefetch_hits, stats.prefetch_waste), (8, 0));
 }
 
 #[test]
@@ -237,7 +407,10 @@ fn what_was_prefetched_need_not_be_written_again() {
     eventually("the fetch", || residency.stats().fetches == 1);
     residency.flush().unwrap();
     let stats = residency.stats();
-    assert_eq!((stats.writes, stats.clean_evictions), (1, 1));
+    // What was written stayed in memory until the first flush, what was fetched
+    // until the second.
+    assert_eq!((stats.writes, stats.clean_evictions), (1, 2));
+    assert_eq!((stats.prefetch_hits, stats.prefetch_waste), (0, 1));
     let mut words = Vec::new();
     handle.take(&mut words).unwrap();
     assert_eq!(words, chunk(1));
@@ -374,6 +547,7 @@ fn a_flush_stores_everything_that_was_paged_out_before_it() {
     handles[3].read_at(0, 1, &mut Vec::new()).unwrap();
     registry.residency().unwrap().flush().unwrap();
     let stats = registry.stats();
+    assert_eq!(stats.residency.dirty_bytes, 0);
     assert_eq!(stats.residency.resident_bytes, 0);
     assert_eq!(stats.backend.logical_bytes, 20 * CHUNK_BYTES as u64);
 }

@@ -1,21 +1,23 @@
-//! What happens to a payload in the background: it is written and leaves memory,
-//! or it is fetched and comes back.
+//! What happens to a payload in the background: it is written, its copy leaves
+//! memory, or it is fetched and comes back.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use super::entry::Entry;
-use super::state::State;
+use super::state::{Chunks, State};
 use crate::backend::{Backend, ChunkKind};
 use crate::error::Result;
 use crate::memory::ChunkBuf;
 use crate::payload::{OwnedChunk, Payload};
-use crate::residency::{Eviction, Pageable, Patience};
+use crate::residency::{Outcome, Pageable};
 use crate::sync::{Ordering, try_read, try_write, write};
 
 impl<B: Backend> Entry<B> {
     /// Brings `range` into memory, as a copy or within the backend.
-    fn fetch_from(&self, slot: &B::Slot, range: &Range<usize>) -> Result<Option<OwnedChunk>> {
+    fn fetch_from(&self, slot: &B::Slot, range: &Range<usize>) -> Result<Option<Chunks>> {
         let backend = &self.shared.backend;
         if backend.page_in(slot, range.clone())? {
             return Ok(None);
@@ -24,7 +26,7 @@ impl<B: Backend> Entry<B> {
         copy.append(range.len(), |window| {
             backend.read(slot, std::slice::from_ref(range), window)
         })?;
-        Ok(Some(copy))
+        Ok(Some(smallvec![copy]))
     }
 
     /// A buffer to fetch into.
@@ -38,37 +40,9 @@ impl<B: Backend> Entry<B> {
         }
     }
 
-    /// Drops a clean copy from memory.
-    fn evict_cached(&self) -> Option<Eviction> {
-        let mut state = try_write(&self.state)?;
-        match state.leave() {
-            State::Cached { slot, copy, range } => {
-                if copy.is_none() {
-                    self.shared.backend.page_out_again(&slot);
-                }
-                *state = State::Stored(slot);
-                drop(state);
-                self.tally(|engine| {
-                    copy.into_iter().for_each(|copy| engine.keep_spare(copy));
-                    engine.tally.clean_evictions.add(1);
-                    engine.release(range.len() * size_of::<u64>());
-                });
-                Some(Eviction::Freed)
-            }
-            left @ State::Resident(_) => {
-                *state = left;
-                None
-            }
-            left => {
-                *state = left;
-                Some(Eviction::Nothing)
-            }
-        }
-    }
-
     /// Hands a payload in one arena buffer to a backend that keeps such buffers
     /// as they are; `None` if it is to be written as others are.
-    fn evict_adopted(&self) -> Option<Eviction> {
+    fn give_away(&self) -> Option<Outcome> {
         if self.kind != ChunkKind::Buf || !self.shared.backend.capabilities().adopts {
             return None;
         }
@@ -79,58 +53,49 @@ impl<B: Backend> Entry<B> {
         if chunks.len() > 1 {
             return None;
         }
-        let bytes = self.len * size_of::<u64>();
-        self.tally(|engine| engine.tally.writing_bytes.add(bytes));
-        let stored = self
-            .shared
-            .backend
-            .page_out(&mut Payload::new(&mut chunks[..]));
-        self.tally(|engine| engine.tally.writing_bytes.sub(bytes));
+        let stored = self.store(&mut Payload::new(&mut chunks[..]));
         match stored {
             Ok(slot) => {
+                let share = self.share(&state);
                 *state = State::Stored(slot);
                 drop(state);
-                self.tally(|engine| {
-                    engine.tally.written(bytes);
-                    engine.release(bytes);
-                });
-                Some(Eviction::Freed)
+                self.tally(|engine| engine.release(share));
+                Some(Outcome::Freed)
             }
-            Err(error) => Some(Eviction::Failed(error)),
+            Err(error) => Some(Outcome::Failed(error)),
         }
     }
 
-    /// Writes a resident payload while others may go on reading it.
-    fn evict_resident(&self) -> Eviction {
+    /// Writes a resident payload while others may go on reading it, and keeps it
+    /// in memory as a clean copy.
+    fn write_and_keep(&self) -> Outcome {
         let Some(state) = try_read(&self.state) else {
-            return Eviction::Busy;
+            return Outcome::Busy;
+        };
+        let State::Resident(chunks) = &*state else {
+            return Outcome::Nothing;
         };
         let bytes = state.memory_bytes();
-        let State::Resident(chunks) = &*state else {
-            // A copy that somebody was reading a moment ago still occupies memory:
-            // it must stay listed.
-            return match bytes {
-                0 => Eviction::Nothing,
-                _ => Eviction::Busy,
-            };
-        };
-        self.tally(|engine| engine.tally.writing_bytes.add(bytes));
-        let stored = self.shared.backend.page_out(&mut Payload::shared(chunks));
-        self.tally(|engine| engine.tally.writing_bytes.sub(bytes));
+        let stored = self.store(&mut Payload::shared(chunks));
         drop(state);
         let slot = match stored {
             Ok(slot) => slot,
-            Err(error) => return Eviction::Failed(error),
+            Err(error) => return Outcome::Failed(error),
         };
-        self.tally(|engine| engine.tally.written(bytes));
         let mut state = write(&self.state);
         match state.leave() {
-            left @ State::Resident(_) => {
-                *state = State::Stored(slot);
+            State::Resident(chunks) => {
+                *state = State::Cached {
+                    slot,
+                    copy: Some(chunks),
+                    range: 0..self.len,
+                };
                 drop(state);
-                self.keep_spares(left);
-                self.tally(|engine| engine.release(bytes));
-                Eviction::Freed
+                if self.abandoned.load(Ordering::Relaxed) {
+                    self.tally(|engine| engine.tally.cancelled_writes.add(1));
+                }
+                self.tally(|engine| engine.cleaned(bytes));
+                Outcome::Kept
             }
             // Taken between the write and here: what was stored is not wanted.
             left => {
@@ -138,20 +103,69 @@ impl<B: Backend> Entry<B> {
                 drop(state);
                 self.shared.backend.free(slot);
                 self.tally(|engine| engine.tally.cancelled_writes.add(1));
-                Eviction::Nothing
+                Outcome::Nothing
             }
         }
+    }
+
+    /// Has the backend store `payload`, and counts that.
+    fn store(&self, payload: &mut Payload<'_>) -> Result<B::Slot> {
+        let bytes = payload.len_bytes();
+        self.tally(|engine| engine.tally.writing_bytes.add(bytes));
+        let stored = self.shared.backend.page_out(payload);
+        self.tally(|engine| {
+            engine.tally.writing_bytes.sub(bytes);
+            if stored.is_ok() {
+                engine.tally.written(bytes);
+            }
+        });
+        stored
     }
 }
 
 impl<B: Backend> Pageable for Entry<B> {
-    fn evict(self: Arc<Self>, patience: Patience) -> Eviction {
-        if patience == Patience::SecondChance && self.touched.swap(false, Ordering::Relaxed) {
-            return Eviction::Busy;
+    fn is_wanted(&self) -> bool {
+        // Looked at before it is swapped: most have not been touched, and a load
+        // leaves their cache line shared.
+        self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.unused_fetch.load(Ordering::Relaxed)
+    }
+
+    fn write(self: Arc<Self>) -> Outcome {
+        self.give_away().unwrap_or_else(|| self.write_and_keep())
+    }
+
+    fn evict(self: Arc<Self>) -> Outcome {
+        let Some(mut state) = try_write(&self.state) else {
+            return Outcome::Busy;
+        };
+        let share = self.share(&state);
+        match state.leave() {
+            State::Cached { slot, copy, .. } => {
+                if copy.is_none() {
+                    self.shared.backend.page_out_again(&slot);
+                }
+                *state = State::Stored(slot);
+                let was_unused = self.unused_fetch.swap(false, Ordering::Relaxed);
+                drop(state);
+                self.tally(|engine| {
+                    engine.keep_spares(copy);
+                    engine.tally.clean_evictions.add(1);
+                    if was_unused {
+                        engine.tally.prefetch_waste.add(1);
+                    }
+                    engine.release(share);
+                });
+                Outcome::Freed
+            }
+            left => {
+                *state = left;
+                Outcome::Nothing
+            }
         }
-        self.evict_cached()
-            .or_else(|| self.evict_adopted())
-            .unwrap_or_else(|| self.evict_resident())
     }
 
     fn fetch(self: Arc<Self>, range: Range<usize>) -> bool {
@@ -172,7 +186,8 @@ impl<B: Backend> Pageable for Entry<B> {
                 return false;
             }
         };
-        let replaced_bytes = state.memory_bytes();
+        let replaced = self.share(&state);
+        let was_unused = self.unused_fetch.swap(true, Ordering::Relaxed);
         match state.leave() {
             State::Stored(slot) | State::Cached { slot, .. } => {
                 *state = State::Cached { slot, copy, range };
@@ -180,12 +195,12 @@ impl<B: Backend> Pageable for Entry<B> {
             left => *state = left,
         }
         drop(state);
-        if replaced_bytes > 0 {
-            self.tally(|engine| {
+        self.tally(|engine| {
+            if was_unused {
                 engine.tally.prefetch_waste.add(1);
-                engine.release(replaced_bytes);
-            });
-        }
+            }
+            engine.release(replaced);
+        });
         true
     }
 

@@ -14,7 +14,7 @@ use super::state::{Chunks, State};
 use crate::backend::{Backend, ChunkKind};
 use crate::error::{Error, Result};
 use crate::memory::Destination;
-use crate::residency::{Engine, Pageable};
+use crate::residency::{Engine, Pageable, Share};
 use crate::sync::{AtomicBool, Ordering, RwLock, read, try_read, write};
 
 /// A payload of at most this size is fetched whole, whatever range was hinted.
@@ -31,6 +31,12 @@ pub(super) struct Entry<B: Backend> {
     pub(super) state: RwLock<State<B::Slot>>,
     /// Read since it came or since it was last passed over. Relaxed: a hint.
     pub(super) touched: AtomicBool,
+    /// Holds a copy that was fetched and that nobody has used: it counts as
+    /// read-ahead. Relaxed: changed under the state lock, or by the first of
+    /// several readers.
+    pub(super) unused_fetch: AtomicBool,
+    /// Whether the handle is gone. Relaxed: a statistic.
+    pub(super) abandoned: AtomicBool,
     /// Waits in the queue of fetches. Relaxed: it only keeps hints from piling up.
     pub(super) fetch_queued: AtomicBool,
 }
@@ -59,6 +65,8 @@ impl<B: Backend> Entry<B> {
             kind,
             state: RwLock::new(state),
             touched: AtomicBool::new(false),
+            unused_fetch: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             fetch_queued: AtomicBool::new(false),
         }
     }
@@ -68,9 +76,21 @@ impl<B: Backend> Entry<B> {
         self.touched.store(true, Ordering::Relaxed);
     }
 
+    /// What the payload occupies of the budget in this state, which is its own.
+    pub(super) fn share(&self, state: &State<B::Slot>) -> Share {
+        let bytes = state.memory_bytes();
+        match state {
+            State::Resident(_) => Share::Dirty(bytes),
+            State::Cached { .. } if self.unused_fetch.load(Ordering::Relaxed) => {
+                Share::Fetched(bytes)
+            }
+            _ => Share::Clean(bytes),
+        }
+    }
+
     /// Appends `words` words, those of `ranges`, to `dst`.
     pub(super) fn read_into<D: Destination>(
-        &self,
+        self: &Arc<Self>,
         ranges: &[Range<usize>],
         words: usize,
         dst: &mut D,
@@ -87,6 +107,9 @@ impl<B: Backend> Entry<B> {
                 Ok(())
             });
         }
+        if !covered {
+            self.tally(|engine| engine.missed());
+        }
         match &*state {
             State::Stored(slot) | State::Cached { slot, .. } => dst.append(words, |window| {
                 self.shared.backend.read(slot, ranges, window)
@@ -102,6 +125,8 @@ impl<B: Backend> Entry<B> {
             return;
         };
         if state.covers(&range) {
+            // Wanted soon: what is in memory should stay there until then.
+            self.touch();
             return;
         }
         let (State::Stored(slot) | State::Cached { slot, .. }) = &*state else {
@@ -139,20 +164,6 @@ impl<B: Backend> Entry<B> {
         }
     }
 
-    /// Frees the copy that a payload had in memory, keeping what can be reused.
-    pub(super) fn keep_spares(&self, state: State<B::Slot>) {
-        let Some(engine) = self.shared.engine() else {
-            return;
-        };
-        match state {
-            State::Resident(chunks) => chunks
-                .into_iter()
-                .for_each(|chunk| engine.keep_spare(chunk)),
-            State::Cached { copy, .. } => copy.into_iter().for_each(|copy| engine.keep_spare(copy)),
-            State::Stored(_) | State::Gone => {}
-        }
-    }
-
     pub(super) fn count_elided(&self) {
         self.tally(|engine| {
             engine.tally.elided_writes.add(1);
@@ -160,10 +171,20 @@ impl<B: Backend> Entry<B> {
         });
     }
 
-    fn count_hit(&self, state: &State<B::Slot>) {
-        if matches!(state, State::Cached { .. }) {
-            self.tally(|engine| engine.tally.prefetch_hits.add(1));
+    /// Counts a read that found in memory what is also stored. What was fetched
+    /// has served its purpose then, and is a clean copy as any other.
+    fn count_hit(self: &Arc<Self>, state: &State<B::Slot>) {
+        if !matches!(state, State::Cached { .. }) {
+            return;
         }
+        self.tally(|engine| {
+            engine.tally.cache_hits.add(1);
+            if self.unused_fetch.swap(false, Ordering::Relaxed) {
+                engine.tally.prefetch_hits.add(1);
+                let this = Arc::clone(self) as Arc<dyn Pageable>;
+                engine.used(state.memory_bytes(), Arc::downgrade(&this));
+            }
+        });
     }
 
     pub(super) fn tally(&self, count: impl FnOnce(&Arc<Engine>)) {
@@ -175,30 +196,32 @@ impl<B: Backend> Entry<B> {
 
 impl<B: Backend> Drop for Entry<B> {
     fn drop(&mut self) {
-        let left = write(&self.state).leave();
+        let mut state = write(&self.state);
+        let share = self.share(&state);
+        let left = state.leave();
+        drop(state);
         if !self.shared.owner.is_current() {
             // The parent's payload: leak our copy of what is remembered of it.
             std::mem::forget(left);
             return;
         }
-        let memory_bytes = left.memory_bytes();
         match left {
-            State::Resident(_) => {
+            State::Resident(chunks) => {
                 self.count_elided();
-                self.keep_spares(left);
+                self.tally(|engine| engine.keep_spares(Some(chunks)));
             }
             State::Stored(slot) => self.shared.backend.free(slot),
             State::Cached { slot, copy, .. } => {
                 self.shared.backend.free(slot);
                 self.tally(|engine| {
-                    copy.into_iter().for_each(|copy| engine.keep_spare(copy));
-                    engine.tally.prefetch_waste.add(1);
+                    engine.keep_spares(copy);
+                    if self.unused_fetch.load(Ordering::Relaxed) {
+                        engine.tally.prefetch_waste.add(1);
+                    }
                 });
             }
             State::Gone => return,
         }
-        if memory_bytes > 0 {
-            self.tally(|engine| engine.release(memory_bytes));
-        }
+        self.tally(|engine| engine.release(share));
     }
 }

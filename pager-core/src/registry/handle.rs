@@ -10,6 +10,7 @@ use super::shard::Key;
 use crate::backend::Backend;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::Destination;
+use crate::sync::Ordering;
 
 /// A payload that was paged out, and the right to read it and take it back.
 ///
@@ -199,6 +200,8 @@ impl<B: Backend> Drop for Handle<B> {
         };
         let shared = &entry.shared;
         if shared.owner.is_current() {
+            // Relaxed: a statistic.
+            entry.abandoned.store(true, Ordering::Relaxed);
             shared.handles.remove(self.key);
             shared.counters.add(Count::Drops, 1);
         } else {

@@ -9,7 +9,7 @@ use super::{Handle, HandleInfo, Registry};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::payload::{Chunk, Payload};
-use crate::residency::{Engine, Pageable};
+use crate::residency::{Engine, Pageable, Share};
 
 /// When a payload is expected to be wanted again: a hint to the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,7 +20,8 @@ pub enum Reuse {
     /// Nobody knows: the oldest goes first.
     #[default]
     Unknown,
-    /// Later than all others: it goes next.
+    /// Later than all others: it is written when the device has time for it, and
+    /// its memory is the first to be given to somebody else.
     Late,
 }
 
@@ -107,7 +108,7 @@ impl<B: Backend> Registry<B> {
         for &index in empty {
             let stored = self.store(&mut Payload::new(&mut chunks[index..=index]));
             handles[index] = Some(stored.inspect_err(|_| {
-                engine.release(Payload::new(chunks).len_bytes());
+                engine.release(Share::Dirty(Payload::new(chunks).len_bytes()));
             })?);
         }
         for &index in full {

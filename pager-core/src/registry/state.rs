@@ -2,7 +2,8 @@
 //!
 //! | from | event | to | what it costs |
 //! |---|---|---|---|
-//! | `Resident` | its write is done | `Stored` | the write |
+//! | `Resident` | written, and kept | `Cached` | the write |
+//! | `Resident` | written into memory that the backend adopts | `Stored` | the write |
 //! | `Resident` | taken or dropped | `Gone` | nothing: the write is elided |
 //! | `Stored` | a fetch is done | `Cached` | a read |
 //! | `Stored` | taken | `Gone` | a read |
@@ -35,7 +36,7 @@ pub(super) enum State<S> {
     /// backend's own.
     Cached {
         slot: S,
-        copy: Option<OwnedChunk>,
+        copy: Option<Chunks>,
         range: Range<usize>,
     },
     /// Nowhere: the payload has been taken.
@@ -88,8 +89,8 @@ impl<S> State<S> {
                 range,
                 ..
             } if !wanted.is_empty() => {
-                window
-                    .copy_from(&copy.words()[wanted.start - range.start..wanted.end - range.start]);
+                let wanted = wanted.start - range.start..wanted.end - range.start;
+                copy_across(copy, &wanted, window);
             }
             _ => {}
         }

@@ -9,7 +9,8 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::memory::Destination;
 use crate::payload::OwnedChunk;
-use crate::sync::{try_read, try_write, write};
+use crate::residency::Share;
+use crate::sync::{Ordering, try_read, try_write, write};
 
 impl<B: Backend> Entry<B> {
     /// Moves or copies the payload into `dst`, which is empty, and frees it.
@@ -21,28 +22,41 @@ impl<B: Backend> Entry<B> {
             None if self.copy_while_written(dst)? => return Ok(()),
             None => write(&self.state),
         };
-        let memory_bytes = state.memory_bytes();
-        match &*state {
-            State::Resident(_) => self.take_resident(&mut state, dst)?,
-            State::Stored(_) => self.take_stored(&mut state, dst)?,
+        let share = self.share(&state);
+        let is_hit = match &*state {
+            State::Resident(_) => {
+                self.take_resident(&mut state, dst)?;
+                false
+            }
             State::Cached { copy, range, .. } if *range == (0..self.len) => {
                 if copy.is_some() {
                     self.take_cached(&mut state, dst)?;
                 } else {
                     self.take_stored(&mut state, dst)?;
                 }
-                self.tally(|engine| engine.tally.prefetch_hits.add(1));
+                true
             }
-            State::Cached { .. } => {
-                self.tally(|engine| engine.tally.prefetch_waste.add(1));
+            State::Stored(_) | State::Cached { .. } => {
                 self.take_stored(&mut state, dst)?;
+                false
             }
             State::Gone => return Err(Error::ForeignProcess),
-        }
+        };
+        let was_unused = self.unused_fetch.swap(false, Ordering::Relaxed);
         drop(state);
-        if memory_bytes > 0 {
-            self.tally(|engine| engine.release(memory_bytes));
-        }
+        self.tally(|engine| {
+            match share {
+                Share::Clean(0) => engine.missed(),
+                _ if is_hit => engine.tally.cache_hits.add(1),
+                _ => {}
+            }
+            match (was_unused, is_hit) {
+                (true, true) => engine.tally.prefetch_hits.add(1),
+                (true, false) => engine.tally.prefetch_waste.add(1),
+                (false, _) => {}
+            }
+            engine.release(share);
+        });
         Ok(())
     }
 
@@ -67,7 +81,9 @@ impl<B: Backend> Entry<B> {
             state.leave();
         } else {
             self.copy_all(state, dst)?;
-            self.keep_spares(state.leave());
+            if let State::Resident(chunks) = state.leave() {
+                self.tally(|engine| engine.keep_spares(Some(chunks)));
+            }
         }
         self.count_elided();
         Ok(())
@@ -77,7 +93,7 @@ impl<B: Backend> Entry<B> {
         let moved = match state {
             State::Cached {
                 copy: Some(copy), ..
-            } => self.hand_over(copy, dst),
+            } if copy.len() == 1 => self.hand_over(&mut copy[0], dst),
             _ => false,
         };
         if !moved {
@@ -85,7 +101,7 @@ impl<B: Backend> Entry<B> {
         }
         if let State::Cached { slot, copy, .. } = state.leave() {
             self.shared.backend.free(slot);
-            self.tally(|engine| copy.into_iter().for_each(|copy| engine.keep_spare(copy)));
+            self.tally(|engine| engine.keep_spares(copy));
         }
         Ok(())
     }

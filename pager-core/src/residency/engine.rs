@@ -1,43 +1,49 @@
 //! [`Engine`]: what happens in the background, one step at a time.
 //!
-//! A step is a fetch if one waits and has room, else an eviction if more is
-//! resident than the low watermark allows. Callers above the high watermark run
-//! the same evictions themselves.
+//! A step is a fetch if one waits and has room, or a write if more is dirty than
+//! the low watermark allows. Callers above the high watermark write themselves.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::evict::Unused;
 use super::fetches::Fetches;
-use super::ledger::Ledger;
-use super::pageable::{Eviction, Patience, WeakPageable};
+use super::ledger::{Ledger, Room, Share};
+use super::pageable::{Outcome, Patience, WeakPageable};
 use super::pool::Pool;
 use super::spares::Spares;
 use super::tally::Tally;
-use super::victims::{Victim, Victims};
-use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use super::victims::Victims;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::{Error, OwnedChunk, Result};
 
 /// How long a caller waits for room before it looks again whether it can help.
-const STALL_SLICE: Duration = Duration::from_millis(1);
+pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 
-/// Evictions under way from which on a caller waits for one instead of adding
-/// its own.
-const ENOUGH_EVICTIONS: usize = 2;
+/// Writes under way from which on a caller waits for one instead of adding its
+/// own.
+const ENOUGH_WRITES: usize = 2;
 
 /// The shared state of a residency layer.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(super) ledger: Ledger,
-    pub(super) victims: Victims,
+    /// Payloads that are in memory only.
+    pub(super) dirty: Victims,
+    /// Copies of what is stored, each of which may leave at any time.
+    pub(super) clean: Victims,
+    /// Copies that read-ahead brought and nobody has used. Its turns are those of
+    /// reads: they tell how long a copy has been waited with.
+    pub(super) fetched: Victims,
     pub(super) fetches: Fetches,
     pub(super) spares: Spares,
     pub(crate) tally: Tally,
     pool: Pool,
-    /// The turns of the victims being evicted at this moment, on all threads.
-    evicting: Mutex<Vec<u64>>,
+    /// The turns of the payloads being written at this moment, on all threads.
+    pub(super) writing: Mutex<Vec<u64>>,
     /// Set by a failed write until one succeeds. Relaxed: a statistic.
-    failing: AtomicBool,
+    pub(super) failing: AtomicBool,
 }
 
 /// What a thread does first.
@@ -67,12 +73,14 @@ impl Engine {
     pub(super) fn new(ledger: Ledger, spares: Spares, pool: Pool) -> Self {
         Self {
             ledger,
-            victims: Victims::new(),
+            dirty: Victims::new(),
+            clean: Victims::new(),
+            fetched: Victims::new(),
             fetches: Fetches::default(),
             spares,
             tally: Tally::default(),
             pool,
-            evicting: Mutex::new(Vec::new()),
+            writing: Mutex::new(Vec::new()),
             failing: AtomicBool::new(false),
         }
     }
@@ -81,8 +89,9 @@ impl Engine {
         &self.pool
     }
 
-    /// Reserves room for a payload of `bytes` under the high watermark, helping
-    /// and waiting as long as it takes. `Ok(false)`: it would never fit.
+    /// Reserves room for a dirty payload of `bytes`: clean copies leave at once,
+    /// and above the high watermark the caller helps or waits. `Ok(false)`: it
+    /// would never fit.
     ///
     /// # Errors
     ///
@@ -93,25 +102,17 @@ impl Engine {
         }
         let mut stalled_since = None;
         let admitted = loop {
-            let high_bytes = self.ledger.high_bytes();
-            if bytes > high_bytes {
+            if bytes > self.ledger.high_bytes() {
                 break Ok(false);
             }
-            if self.ledger.try_reserve(bytes, high_bytes) {
-                break Ok(true);
+            match self.ledger.reserve_dirty(bytes) {
+                Room::Reserved => break Ok(true),
+                Room::BudgetIsFull if self.evict_one(Unused::Goes) => continue,
+                Room::BudgetIsFull | Room::ShareIsFull => {}
             }
             stalled_since.get_or_insert_with(Instant::now);
-            self.pool.wake(self);
-            if lock(&self.evicting).len() >= ENOUGH_EVICTIONS {
-                // The device is busy with evictions: one of them ends before one
-                // that would begin now.
-                self.ledger.wait(STALL_SLICE);
-                continue;
-            }
-            match self.evict_one(Patience::None) {
-                Eviction::Freed => {}
-                Eviction::Failed(error) => break Err(error),
-                Eviction::Nothing | Eviction::Busy => self.ledger.wait(STALL_SLICE),
+            if let Err(error) = self.help_or_wait() {
+                break Err(error);
             }
         };
         if let Some(since) = stalled_since {
@@ -120,25 +121,69 @@ impl Engine {
         admitted
     }
 
-    /// Lists a payload that has come into memory as a victim.
-    pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, coldest: bool) {
-        let victim = self.victims.newcomer(payload);
-        if coldest {
-            self.victims.push_coldest(victim);
-        } else {
-            self.victims.push(victim);
+    /// Writes a payload, or waits for a write that ends sooner than one that would
+    /// begin now.
+    fn help_or_wait(self: &Arc<Self>) -> Result<()> {
+        self.pool.wake(self);
+        if self.writes_under_way() >= ENOUGH_WRITES {
+            self.ledger.wait(STALL_SLICE);
+            return Ok(());
         }
-        if self.ledger.is_above_low() {
+        match self.write_one(Patience::None) {
+            Outcome::Freed | Outcome::Kept => {}
+            Outcome::Failed(error) => return Err(error),
+            Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
+        }
+        Ok(())
+    }
+
+    /// Lists a payload that has come into memory, dirty, as one to be written.
+    pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, is_late: bool) {
+        if is_late {
+            self.dirty.push_late(payload);
+        } else {
+            self.dirty.push_new(payload);
+        }
+        if is_late || self.ledger.is_above_low() {
             self.pool.wake(self);
         }
     }
 
-    /// Counts `bytes` as gone from memory, and tells a thread if a fetch waits for
-    /// room.
-    pub(crate) fn release(&self, bytes: usize) {
-        self.ledger.release(bytes);
+    /// Counts what a payload occupied as gone from memory, and tells a thread if a
+    /// fetch waits for room.
+    pub(crate) fn release(&self, share: Share) {
+        if share.bytes() == 0 {
+            return;
+        }
+        self.ledger.release(share);
+        if matches!(share, Share::Fetched(_)) {
+            self.fetched.next_turn();
+        }
         if self.fetches.len() > 0 {
             self.pool.ring();
+        }
+    }
+
+    /// Counts a payload that was written as clean.
+    pub(crate) fn cleaned(&self, bytes: usize) {
+        self.ledger.clean(Share::Dirty(bytes));
+    }
+
+    /// Counts a copy that read-ahead brought, and that now was used, as a clean
+    /// copy like any other.
+    pub(crate) fn used(&self, bytes: usize, payload: WeakPageable) {
+        self.ledger.clean(Share::Fetched(bytes));
+        self.fetched.next_turn();
+        self.clean.push_new(payload);
+        if self.fetches.len() > 0 {
+            self.pool.ring();
+        }
+    }
+
+    /// Lets read-ahead grow old: somebody reads, and finds nothing of it.
+    pub(crate) fn missed(&self) {
+        if self.ledger.fetched_bytes() > 0 {
+            self.fetched.next_turn();
         }
     }
 
@@ -151,6 +196,13 @@ impl Engine {
     pub(crate) fn keep_spare(&self, chunk: OwnedChunk) {
         if let OwnedChunk::Vec(vec) = chunk {
             self.spares.put(vec);
+        }
+    }
+
+    /// Keeps the buffers of a copy that is not needed any more, if there is one.
+    pub(crate) fn keep_spares(&self, copy: Option<impl IntoIterator<Item = OwnedChunk>>) {
+        for chunk in copy.into_iter().flatten() {
+            self.keep_spare(chunk);
         }
     }
 
@@ -196,16 +248,25 @@ impl Engine {
         }
     }
 
-    /// Evicts one payload if more is resident than the low watermark allows.
+    /// Writes one payload if more is dirty than the low watermark allows, or if
+    /// one is said to be wanted later than all others; drops one if the budget has
+    /// become smaller.
     fn trim(self: &Arc<Self>) -> Step {
-        if !self.ledger.is_above_low() {
-            return Step::Idle;
+        let written = if self.ledger.is_above_low() {
+            self.write_one(Patience::SecondChance)
+        } else if self.dirty.has_late() {
+            self.write_late()
+        } else {
+            Outcome::Nothing
+        };
+        if matches!(written, Outcome::Freed | Outcome::Kept) {
+            return Step::Done;
         }
-        match self.evict_one(Patience::SecondChance) {
-            Eviction::Freed => Step::Done,
-            // Nothing fits the moment: look again after a nap, or when woken.
-            Eviction::Nothing | Eviction::Busy | Eviction::Failed(_) => Step::Idle,
+        if self.ledger.is_over_budget() && self.evict_one(Unused::Goes) {
+            return Step::Done;
         }
+        // Nothing fits the moment: look again after a nap, or when woken.
+        Step::Idle
     }
 
     fn fetch_one(self: &Arc<Self>) -> Step {
@@ -213,13 +274,12 @@ impl Engine {
             return Step::Idle;
         };
         let bytes = range.len() * size_of::<u64>();
-        let budget_bytes = self.ledger.budget_bytes();
-        if bytes > budget_bytes {
+        if bytes > self.ledger.budget_bytes() {
             self.tally.prefetch_refusals.add(1);
             payload.forget_fetch();
             return Step::Done;
         }
-        if !self.ledger.try_reserve(bytes, budget_bytes) {
+        if !self.make_room_for_fetch(bytes) {
             // No room: whoever needs it sooner reads it, and takes it from here.
             self.fetches.push_front(Arc::downgrade(&payload), range);
             return Step::Idle;
@@ -233,96 +293,25 @@ impl Engine {
         self.tally.fetching_bytes.sub(bytes);
         if fetched {
             self.tally.fetches.add(1);
-            self.list(weak, false);
+            self.fetched.push_new(weak);
         } else {
-            self.ledger.release(bytes);
+            self.ledger.release(Share::Fetched(bytes));
         }
         Step::Done
     }
 
-    /// Moves one payload out of memory.
-    ///
-    /// Passes over those that are gone or busy, the whole list at most once.
-    pub(super) fn evict_one(self: &Arc<Self>, patience: Patience) -> Eviction {
-        let mut outcome = Eviction::Nothing;
-        for _ in 0..=self.victims.len() {
-            let Some(victim) = self.victims.pop() else {
-                break;
-            };
-            match self.evict(victim, patience) {
-                Eviction::Nothing => {}
-                Eviction::Busy => outcome = Eviction::Busy,
-                decided => return decided,
-            }
-        }
-        outcome
-    }
-
-    /// Moves this payload out of memory, or lists it again.
-    fn evict(self: &Arc<Self>, victim: Victim, patience: Patience) -> Eviction {
-        let Some(payload) = victim.payload.upgrade() else {
-            return Eviction::Nothing;
-        };
-        lock(&self.evicting).push(victim.turn);
-        let eviction = Arc::clone(&payload).evict(patience);
-        let turn = victim.turn;
-        // Listed again before it stops counting as under way, and with its turn,
-        // so that a flush misses none.
-        match &eviction {
-            Eviction::Busy => self.victims.push(victim),
-            Eviction::Failed(error) => {
-                self.failing.store(true, Ordering::Relaxed);
-                self.tally.failed(error);
-                self.victims.push_coldest(victim);
-            }
-            Eviction::Freed => self.failing.store(false, Ordering::Relaxed),
-            Eviction::Nothing => {}
-        }
-        // If the handle is gone by now, this is what frees the payload.
-        drop(payload);
-        let mut evicting = lock(&self.evicting);
-        if let Some(position) = evicting.iter().position(|other| *other == turn) {
-            evicting.swap_remove(position);
-        }
-        eviction
-    }
-
-    /// Evicts until at most `limit_bytes` are resident.
-    ///
-    /// # Errors
-    ///
-    /// That of the first write that fails.
-    pub(super) fn evict_down_to(self: &Arc<Self>, limit_bytes: usize) -> Result<()> {
-        while self.ledger.used_bytes() > limit_bytes {
-            match self.evict_one(Patience::None) {
-                Eviction::Freed => {}
-                Eviction::Failed(error) => return Err(error),
-                Eviction::Nothing | Eviction::Busy => self.ledger.wait(STALL_SLICE),
-            }
-        }
-        Ok(())
-    }
-
-    /// Evicts everything that became cold before this call.
-    ///
-    /// # Errors
-    ///
-    /// That of the first write that fails.
-    pub(super) fn flush(self: &Arc<Self>) -> Result<()> {
-        let now = self.victims.next_turn();
+    /// Reserves room for read-ahead. Clean copies that nobody has announced make
+    /// way for it; what was fetched and not used does not, unless it is old.
+    fn make_room_for_fetch(&self, bytes: usize) -> bool {
         loop {
-            let mut older = self.victims.drain_before(now).into_iter();
-            let is_last = older.len() == 0;
-            while let Some(victim) = older.next() {
-                if let Eviction::Failed(error) = self.evict(victim, Patience::None) {
-                    older.for_each(|victim| self.victims.push(victim));
-                    return Err(error);
-                }
+            let has_freed = match self.ledger.reserve_fetched(bytes) {
+                Room::Reserved => return true,
+                Room::BudgetIsFull => self.evict_one(Unused::Stays),
+                Room::ShareIsFull => self.evict_stale(),
+            };
+            if !has_freed {
+                return false;
             }
-            if is_last && !lock(&self.evicting).iter().any(|turn| *turn < now) {
-                return Ok(());
-            }
-            self.ledger.wait(STALL_SLICE);
         }
     }
 

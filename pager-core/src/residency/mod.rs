@@ -7,9 +7,10 @@
 //! a `take` finds it there.
 //!
 //! ```text
-//! engine    one step in the background: fetch, or evict
-//! ledger    bytes resident, budget, watermarks, waiting for room
-//! victims   resident payloads, oldest first
+//! engine    one step in the background: fetch, or write; room for newcomers
+//! evict     how bytes leave: dirty payloads are written, clean copies dropped
+//! ledger    bytes in memory, budget, watermarks, waiting for room
+//! victims   payloads in memory, oldest first
 //! fetches   read-ahead asked for and not begun
 //! pool      the I/O threads
 //! spares    warm empty Vecs that change hands
@@ -19,6 +20,7 @@
 //! ```
 
 mod engine;
+mod evict;
 mod fetches;
 mod ledger;
 mod limit;
@@ -36,13 +38,14 @@ use pool::Pool;
 use spares::Spares;
 
 pub(crate) use engine::Engine;
+pub(crate) use ledger::Share;
 pub use limit::default_budget_bytes;
-pub(crate) use pageable::{Eviction, Pageable, Patience};
+pub(crate) use pageable::{Outcome, Pageable};
 pub use tally::ResidencyStats;
 
 use crate::Result;
 
-/// Warm buffers kept for reuse, on top of the budget: a quarter of it, within
+/// Warm buffers kept for reuse, on top of the budget: an eighth of it, within
 /// these limits.
 const SPARE_BYTES: RangeInclusive<usize> = 4 << 20..=16 << 20;
 
@@ -113,10 +116,11 @@ impl ResidencyBuilder {
         self
     }
 
-    /// Shares of the budget, in percent: above `low` the background pages out,
-    /// above `high` the caller of `pageout` helps or waits. What lies above
-    /// `high` is kept for read-ahead. Values above 100 count as 100, and `low`
-    /// above `high` as `high`. Default: 50 and 75.
+    /// Shares of the budget, in percent, for what is not stored yet: above `low`
+    /// the background writes, above `high` the caller of `pageout` helps or waits.
+    /// What lies above `high` is kept for read-ahead; clean copies fill what
+    /// neither needs. Values above 100 count as 100, and `low` above `high` as
+    /// `high`. Default: 50 and 75.
     pub fn watermarks(mut self, low_percent: u8, high_percent: u8) -> Self {
         self.high_percent = high_percent.min(100);
         self.low_percent = low_percent.min(self.high_percent);
@@ -141,7 +145,7 @@ impl ResidencyBuilder {
         };
         let engine = Engine::new(
             Ledger::new(budget_bytes, watermarks),
-            Spares::new((budget_bytes / 4).clamp(*SPARE_BYTES.start(), *SPARE_BYTES.end())),
+            Spares::new((budget_bytes / 8).clamp(*SPARE_BYTES.start(), *SPARE_BYTES.end())),
             Pool::new(self.io_threads),
         );
         Residency {
@@ -192,6 +196,16 @@ impl Residency {
         self.engine().flush()
     }
 
+    /// Stores everything that is resident, as [`flush`](Self::flush) does, and
+    /// keeps it readable in memory as far as the budget allows.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write_back(&self) -> Result<()> {
+        self.engine().write_back()
+    }
+
     /// Stores everything and ends the threads. Later page-outs say
     /// [`Error::ShutDown`](crate::Error::ShutDown); handles stay readable and can be taken.
     ///
@@ -209,10 +223,16 @@ impl Residency {
         self.engine().step(engine::Preferred::Fetch);
     }
 
-    /// Tries to page out one payload.
+    /// Writes one payload, if one is dirty.
     #[cfg(all(test, shuttle))]
-    pub(crate) fn evict_one(&self) {
-        self.engine().evict_one(Patience::None);
+    pub(crate) fn write_one(&self) {
+        self.engine().write_one(pageable::Patience::None);
+    }
+
+    /// Drops one clean copy, if there is one.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn drop_one(&self) {
+        self.engine().evict_one(evict::Unused::Goes);
     }
 
     /// Changes the budget without waiting for it to be kept.
@@ -235,6 +255,8 @@ impl Residency {
             budget_bytes: engine.ledger.budget_bytes() as u64,
             resident_bytes: engine.ledger.used_bytes() as u64,
             peak_resident_bytes: engine.ledger.peak_bytes() as u64,
+            dirty_bytes: engine.ledger.dirty_bytes() as u64,
+            read_ahead_bytes: engine.ledger.fetched_bytes() as u64,
             spare_bytes: engine.spares.held_bytes() as u64,
             ..engine.tally.snapshot()
         }

@@ -9,9 +9,18 @@ use crate::Error;
 /// registry's entries; the engine holds them weakly, so that dropping a handle
 /// never waits for the engine.
 pub(crate) trait Pageable: Send + Sync {
-    /// Moves the payload out of memory, writing it first if it must be. Releases
-    /// what it occupied.
-    fn evict(self: Arc<Self>, patience: Patience) -> Eviction;
+    /// Whether the payload was used since this was last asked.
+    fn is_wanted(&self) -> bool;
+
+    /// Whether it holds a copy that was fetched and that nobody has used.
+    fn is_unused(&self) -> bool;
+
+    /// Stores a dirty payload, and keeps it in memory as a clean copy unless the
+    /// backend takes the memory itself.
+    fn write(self: Arc<Self>) -> Outcome;
+
+    /// Drops a clean copy from memory.
+    fn evict(self: Arc<Self>) -> Outcome;
 
     /// Brings `range` into memory, for which the caller has reserved room; `false`
     /// if the room was not used.
@@ -36,12 +45,14 @@ pub(crate) enum Patience {
     None,
 }
 
-/// How an eviction ended.
+/// How a write or an eviction ended.
 #[derive(Debug)]
-pub(crate) enum Eviction {
+pub(crate) enum Outcome {
     /// The payload has left memory.
     Freed,
-    /// There was nothing in memory to free.
+    /// The payload is stored, and in memory still.
+    Kept,
+    /// There was nothing to do.
     Nothing,
     /// Somebody is using it, or has used it lately: to be tried again.
     Busy,

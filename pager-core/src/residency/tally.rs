@@ -20,6 +20,10 @@ pub struct ResidencyStats {
     pub resident_bytes: u64,
     /// The most that `resident_bytes` has been.
     pub peak_resident_bytes: u64,
+    /// Those of `resident_bytes` that are not stored yet.
+    pub dirty_bytes: u64,
+    /// Those of `resident_bytes` that were fetched and not used yet.
+    pub read_ahead_bytes: u64,
     /// Bytes being written at this moment.
     pub writing_bytes: u64,
     /// Bytes being fetched at this moment.
@@ -38,9 +42,12 @@ pub struct ResidencyStats {
     pub cancelled_writes: u64,
     /// Copies of stored payloads dropped from memory without a write.
     pub clean_evictions: u64,
+    /// Takes and reads of stored payloads that found what they wanted in memory,
+    /// be it fetched or not dropped yet.
+    pub cache_hits: u64,
     /// Fetches done in the background.
     pub fetches: u64,
-    /// Takes and reads that found what a fetch had brought.
+    /// Fetched copies that were read or taken.
     pub prefetch_hits: u64,
     /// Fetched copies that went unused.
     pub prefetch_waste: u64,
@@ -69,6 +76,7 @@ pub(crate) struct Tally {
     pub(crate) elided_bytes: Gauge,
     pub(crate) cancelled_writes: Gauge,
     pub(crate) clean_evictions: Gauge,
+    pub(crate) cache_hits: Gauge,
     pub(crate) fetches: Gauge,
     pub(crate) prefetch_hits: Gauge,
     pub(crate) prefetch_waste: Gauge,
@@ -136,6 +144,7 @@ impl Tally {
             elided_bytes: self.elided_bytes.get(),
             cancelled_writes: self.cancelled_writes.get(),
             clean_evictions: self.clean_evictions.get(),
+            cache_hits: self.cache_hits.get(),
             fetches: self.fetches.get(),
             prefetch_hits: self.prefetch_hits.get(),
             prefetch_waste: self.prefetch_waste.get(),
