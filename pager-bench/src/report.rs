@@ -42,6 +42,8 @@ pub struct Report {
     pub data: String,
     /// Pairs prefetched ahead.
     pub lookahead: usize,
+    /// Whether outputs were said to be wanted later than all inputs.
+    pub hints: bool,
     /// Share of chunks dropped as soon as they were paged out.
     pub die_young: f64,
     /// Whether the output was to be read back and compared.
@@ -51,10 +53,16 @@ pub struct Report {
     pub host: Host,
     /// Wall time of building the chains.
     pub build_s: f64,
+    /// The same until everything was stored, by the pager and by the file system.
+    pub build_stored_s: f64,
     /// Wall time of merging them.
     pub merge_s: f64,
+    /// The same until everything was stored, by the pager and by the file system.
+    pub merge_stored_s: f64,
     /// GiB of input merged per second.
     pub through_gib_s: f64,
+    /// GiB of input merged, and the output stored, per second.
+    pub stored_through_gib_s: f64,
     /// What the merge cost.
     #[serde(flatten)]
     pub merge: Cost,
@@ -88,7 +96,9 @@ pub struct Resident {
     pub written_bytes: u64,
     /// Chunks that were taken or dropped before they were written.
     pub elided_writes: u64,
-    /// Takes that found their chunk fetched.
+    /// Takes that found their chunk in memory though it was stored.
+    pub cache_hits: u64,
+    /// Those among them for which it had been fetched.
     pub prefetch_hits: u64,
     /// Page-outs that had to help or wait.
     pub stalls: u64,
@@ -103,6 +113,7 @@ impl From<&ResidencyStats> for Resident {
             peak_bytes: stats.peak_resident_bytes,
             written_bytes: stats.written_bytes,
             elided_writes: stats.elided_writes,
+            cache_hits: stats.cache_hits,
             prefetch_hits: stats.prefetch_hits,
             stalls: stats.stalls,
             stall_longest_us: u64::try_from(stats.stall_longest.as_micros()).unwrap_or(u64::MAX),
@@ -142,18 +153,23 @@ impl Report {
     #[must_use]
     pub fn new(setting: Setting, config: &Config, host: Host, outcome: &Outcome) -> Self {
         let chain_bytes = f64::from(config.chain_chunks) * crate::CHUNK_BYTES as f64;
+        let merged_gib = outcome.merged_bytes as f64 / GIB;
         Self {
             setting,
             chain_gib: chain_bytes / GIB,
             threads: config.threads,
             data: config.data.to_string(),
             lookahead: config.lookahead,
+            hints: config.hints,
             die_young: config.die_young,
             verify: config.verify,
             host,
             build_s: outcome.build.wall_s,
+            build_stored_s: outcome.build_stored_s,
             merge_s: outcome.merge.wall_s,
-            through_gib_s: outcome.merged_bytes as f64 / GIB / outcome.merge.wall_s,
+            merge_stored_s: outcome.merge_stored_s,
+            through_gib_s: merged_gib / outcome.merge.wall_s,
+            stored_through_gib_s: merged_gib / outcome.merge_stored_s,
             merge: outcome.merge,
             build: outcome.build,
             paged_out_bytes: outcome.paged_out_bytes,
@@ -187,8 +203,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "build {:.3} s, merge {:.3} s: {:.3} GiB/s through",
-            self.build_s, self.merge_s, self.through_gib_s
+            "build {:.3} s, merge {:.3} s: {:.3} GiB/s through; until all is stored {:.3} s and {:.3} s: {:.3} GiB/s",
+            self.build_s,
+            self.merge_s,
+            self.through_gib_s,
+            self.build_stored_s,
+            self.merge_stored_s,
+            self.stored_through_gib_s
         )?;
         let merge = &self.merge;
         writeln!(
@@ -224,11 +245,12 @@ impl fmt::Display for Report {
         let resident = &self.residency;
         writeln!(
             f,
-            "budget: {} MiB, at most {} MiB used; {} MiB written, {} writes elided, {} prefetch hits, {} stalls of at most {} us",
+            "budget: {} MiB, at most {} MiB used; {} MiB written, {} writes elided, {} cache hits ({} prefetched), {} stalls of at most {} us",
             mib(resident.budget_bytes),
             mib(resident.peak_bytes),
             mib(resident.written_bytes),
             resident.elided_writes,
+            resident.cache_hits,
             resident.prefetch_hits,
             resident.stalls,
             resident.stall_longest_us

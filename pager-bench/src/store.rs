@@ -1,6 +1,6 @@
 //! [`Store`]: where chunks are between build and merge.
 
-use pager::{Handle, Pager, ResidencyStats};
+use pager::{Handle, Pager, ResidencyStats, Reuse};
 
 use crate::buffer::Buffer;
 
@@ -24,16 +24,17 @@ pub enum Stored<C> {
 }
 
 impl Store {
-    /// Puts `chunk` away and leaves an empty one, with or without capacity.
+    /// Puts `chunk` away, says when it will be wanted again, and leaves an empty
+    /// one, with or without capacity.
     ///
     /// # Errors
     ///
     /// What the pager says.
-    pub fn put<C: Buffer>(&self, chunk: &mut C) -> pager_core::Result<Stored<C>> {
+    pub fn put<C: Buffer>(&self, chunk: &mut C, reuse: Reuse) -> pager_core::Result<Stored<C>> {
         match self {
             Self::None => Ok(Stored::Chunk(std::mem::take(chunk))),
             Self::Pager(pager) => pager
-                .pageout(std::slice::from_mut(chunk))
+                .pageout_hinted(std::slice::from_mut(chunk), reuse)
                 .map(Stored::Handle),
         }
     }
@@ -56,17 +57,22 @@ impl Store {
         }
     }
 
-    /// Ends a phase: whatever waits to be written in the background is written,
-    /// so that no work is left out of its time.
+    /// Stores whatever was left in memory to be stored later: by the pager, or by
+    /// the page cache under the pager's files. What is stored may stay in memory.
     ///
     /// # Errors
     ///
-    /// What the pager says.
-    pub fn settle(&self) -> pager_core::Result<()> {
-        match self {
-            Self::None => Ok(()),
-            Self::Pager(pager) => pager.flush(),
+    /// What the pager or the file system says.
+    pub fn store_all(&self) -> anyhow::Result<()> {
+        let Self::Pager(pager) = self else {
+            return Ok(());
+        };
+        pager.write_back()?;
+        #[cfg(target_os = "linux")]
+        if let Some(directory) = pager.scratch_dir() {
+            nix::unistd::syncfs(std::fs::File::open(directory)?)?;
         }
+        Ok(())
     }
 
     /// What the residency layer has done, if there is one.

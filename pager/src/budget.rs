@@ -35,6 +35,16 @@ impl Pager {
         self.residency.flush()
     }
 
+    /// Stores everything that is resident, as [`flush`](Self::flush) does, and
+    /// keeps it readable in memory as far as the budget allows.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write_back(&self) -> Result<()> {
+        self.residency.write_back()
+    }
+
     /// Stores everything and ends the background threads. Later page-outs say
     /// [`Error::ShutDown`](crate::Error::ShutDown); handles stay readable and can
     /// be taken.

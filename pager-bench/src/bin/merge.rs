@@ -41,6 +41,9 @@ struct Args {
     /// Pairs of chunks to prefetch ahead of the one being merged.
     #[arg(long, default_value_t = 0)]
     lookahead: usize,
+    /// Do not say that outputs are wanted later than all inputs.
+    #[arg(long)]
+    no_hints: bool,
     /// Scratch directory [default: PAGER_SCRATCH, else /var/tmp].
     #[arg(long)]
     scratch: Option<PathBuf>,
@@ -141,6 +144,7 @@ fn config(args: &Args) -> Result<Config> {
         threads: args.threads,
         data: args.data,
         lookahead: args.lookahead,
+        hints: !args.no_hints,
         die_young: args.die_young,
         verify: args.verify,
     })

@@ -13,6 +13,8 @@ pub struct Config {
     pub data: DataKind,
     /// Pairs of chunks that are prefetched ahead of the one being merged.
     pub lookahead: usize,
+    /// Whether outputs are said to be wanted later than all inputs.
+    pub hints: bool,
     /// Share of the chunks, inputs and outputs alike, that are dropped as soon
     /// as they are paged out: 0 for none, 1 for all.
     pub die_young: f64,
@@ -70,6 +72,7 @@ mod tests {
                 threads,
                 data: DataKind::Random,
                 lookahead: 0,
+                hints: false,
                 die_young: 0.0,
                 verify: false,
             };

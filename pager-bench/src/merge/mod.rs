@@ -35,8 +35,12 @@ use worker::Worker;
 pub struct Outcome {
     /// The cost of building both chains.
     pub build: Cost,
+    /// Seconds from the beginning of the build until all of it was stored.
+    pub build_stored_s: f64,
     /// The cost of the merge.
     pub merge: Cost,
+    /// Seconds from the beginning of the merge until all of it was stored.
+    pub merge_stored_s: f64,
     /// Bytes of input that the merge read.
     pub merged_bytes: u64,
     /// Bytes paged out, inputs and outputs; 0 without a pager.
@@ -59,7 +63,7 @@ pub struct Outcome {
 /// # Errors
 ///
 /// What the store says.
-pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outcome> {
+pub fn run<C: Buffer>(config: &Config, store: &Store) -> anyhow::Result<Outcome> {
     let generator = Generator::new(config.data);
     let mut workers: Vec<Worker<'_, C>> = (0..config.threads)
         .map(|thread| Worker::new(thread, config, &generator, store))
@@ -67,9 +71,9 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
     let (phases, peak_anon_rss_bytes) = AnonSampler::watch(|| {
         let build = phase(&mut workers, store, Worker::build)?;
         let merge = phase(&mut workers, store, Worker::merge)?;
-        Ok::<_, pager_core::Error>((build, merge))
+        anyhow::Ok((build, merge))
     });
-    let (build, merge) = phases?;
+    let ((build, build_stored_s), (merge, merge_stored_s)) = phases?;
     let peak_rss_bytes = proc::peak_rss_bytes();
     let residency = store.residency();
     let verdict = if config.verify {
@@ -87,7 +91,9 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
     let put: u64 = workers.iter().map(Worker::put_count).sum();
     Ok(Outcome {
         build,
+        build_stored_s,
         merge,
+        merge_stored_s,
         merged_bytes: bytes(workers.iter().map(Worker::merged_count).sum()),
         paged_out_bytes: match store {
             Store::None => 0,
@@ -101,17 +107,19 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
     })
 }
 
-/// Runs `work` on every worker at once and says what that cost, with everything
-/// that it left to be written in the background.
+/// Runs `work` on every worker at once; says what that cost, and after how many
+/// seconds everything that it left to be stored in the background was stored. No
+/// phase begins before that, so none pays for the one before it.
 fn phase<'a, C: Buffer>(
     workers: &mut [Worker<'a, C>],
     store: &Store,
     work: impl Fn(&mut Worker<'a, C>) -> pager_core::Result<()> + Sync,
-) -> pager_core::Result<Cost> {
+) -> anyhow::Result<(Cost, f64)> {
     let mark = Mark::now();
     on_each(workers, work)?;
-    store.settle()?;
-    Ok(mark.elapsed())
+    let cost = mark.elapsed();
+    store.store_all()?;
+    Ok((cost, mark.elapsed().wall_s))
 }
 
 /// Runs `work` on every worker, each on a thread of its own.
@@ -149,6 +157,7 @@ mod tests {
             threads,
             data: DataKind::Random,
             lookahead: 2,
+            hints: true,
             die_young,
             verify: true,
         }

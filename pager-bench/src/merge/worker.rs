@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pager::Reuse;
+
 use super::{Config, is_doomed};
 use crate::CHUNK_WORDS;
 use crate::buffer::Buffer;
@@ -121,7 +123,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
         for index in 0..self.config.share(self.thread) {
             let id = self.id(chain, index);
             self.outputs[0].fill(self.generator.blocks(id), CHUNK_WORDS)?;
-            let stored = self.put(0, Operation::BuildPageout)?;
+            let stored = self.put(0, Operation::BuildPageout, Reuse::Unknown)?;
             if is_doomed(index, self.config.die_young) {
                 self.latencies.time(Operation::Drop, || drop(stored));
             } else {
@@ -174,9 +176,15 @@ impl<'a, C: Buffer> Worker<'a, C> {
         }
         mix(&self.inputs, &mut self.outputs)?;
         self.merged_count += 2;
+        // Whoever reads the output does so when all of the input is merged.
+        let reuse = if self.config.hints {
+            Reuse::Late
+        } else {
+            Reuse::Unknown
+        };
         let chunks = [
-            self.put(0, Operation::Pageout)?,
-            self.put(1, Operation::Pageout)?,
+            self.put(0, Operation::Pageout, reuse)?,
+            self.put(1, Operation::Pageout, reuse)?,
         ];
         if is_doomed(place, self.config.die_young) {
             for stored in chunks {
@@ -192,9 +200,16 @@ impl<'a, C: Buffer> Worker<'a, C> {
     }
 
     /// Puts `outputs[side]` into the store.
-    fn put(&mut self, side: usize, operation: Operation) -> pager_core::Result<Stored<C>> {
+    fn put(
+        &mut self,
+        side: usize,
+        operation: Operation,
+        reuse: Reuse,
+    ) -> pager_core::Result<Stored<C>> {
         let (store, output) = (self.store, &mut self.outputs[side]);
-        let stored = self.latencies.time(operation, || store.put(output))?;
+        let stored = self
+            .latencies
+            .time(operation, || store.put(output, reuse))?;
         self.put_count += 1;
         Ok(stored)
     }
@@ -296,6 +311,7 @@ mod tests {
             threads: 1,
             data: DataKind::Random,
             lookahead: 0,
+            hints: false,
             die_young: 0.0,
             verify: true,
         };

@@ -194,6 +194,8 @@ impl<B: Backend> Pageable for Entry<B> {
             }
             left => *state = left,
         }
+        // Counted before anybody can use it.
+        self.tally(|engine| engine.tally.fetches.add(1));
         drop(state);
         self.tally(|engine| {
             if was_unused {

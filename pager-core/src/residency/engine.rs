@@ -25,6 +25,10 @@ pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 /// own.
 const ENOUGH_WRITES: usize = 2;
 
+/// Late payloads that are left alone while nothing wants their room: the last few
+/// may still be dropped, and then need not be written.
+pub(super) const LATE_SLACK: usize = 8;
+
 /// The shared state of a residency layer.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -50,7 +54,7 @@ pub(crate) struct Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preferred {
     Fetch,
-    Evict,
+    Write,
 }
 
 /// Whether a step found anything to do.
@@ -139,12 +143,8 @@ impl Engine {
 
     /// Lists a payload that has come into memory, dirty, as one to be written.
     pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, is_late: bool) {
-        if is_late {
-            self.dirty.push_late(payload);
-        } else {
-            self.dirty.push_new(payload);
-        }
-        if is_late || self.ledger.is_above_low() {
+        self.dirty.push_new(payload, is_late);
+        if self.ledger.is_above_low() || self.has_late() {
             self.pool.wake(self);
         }
     }
@@ -174,7 +174,7 @@ impl Engine {
     pub(crate) fn used(&self, bytes: usize, payload: WeakPageable) {
         self.ledger.clean(Share::Fetched(bytes));
         self.fetched.next_turn();
-        self.clean.push_new(payload);
+        self.clean.push_new(payload, false);
         if self.fetches.len() > 0 {
             self.pool.ring();
         }
@@ -235,13 +235,14 @@ impl Engine {
     /// preferred if there is any: reads and writes go on side by side, and neither
     /// waits until the other has nothing left to do.
     pub(super) fn step(self: &Arc<Self>, preferred: Preferred) -> Step {
-        let evict_first = match preferred {
+        let write_first = match preferred {
             // Read-ahead is for later; who waits for room waits now.
             Preferred::Fetch => self.ledger.has_waiters(),
-            // As long as nobody is about to wait for room, callers wait for reads.
-            Preferred::Evict => self.ledger.is_nearly_high(),
+            // As long as nobody is about to wait for room, callers wait for reads;
+            // but what is late should not push out what is not.
+            Preferred::Write => self.ledger.is_nearly_high() || self.has_late(),
         };
-        if evict_first {
+        if write_first {
             self.trim().or_else(|| self.fetch_one())
         } else {
             self.fetch_one().or_else(|| self.trim())
@@ -254,7 +255,7 @@ impl Engine {
     fn trim(self: &Arc<Self>) -> Step {
         let written = if self.ledger.is_above_low() {
             self.write_one(Patience::SecondChance)
-        } else if self.dirty.has_late() {
+        } else if self.has_late() {
             self.write_late()
         } else {
             Outcome::Nothing
@@ -267,6 +268,12 @@ impl Engine {
         }
         // Nothing fits the moment: look again after a nap, or when woken.
         Step::Idle
+    }
+
+    /// Whether there are late payloads to be written though nothing wants their
+    /// room.
+    fn has_late(&self) -> bool {
+        self.dirty.late_len() > LATE_SLACK
     }
 
     fn fetch_one(self: &Arc<Self>) -> Step {
@@ -292,8 +299,7 @@ impl Engine {
         let fetched = payload.fetch(range);
         self.tally.fetching_bytes.sub(bytes);
         if fetched {
-            self.tally.fetches.add(1);
-            self.fetched.push_new(weak);
+            self.fetched.push_new(weak, false);
         } else {
             self.ledger.release(Share::Fetched(bytes));
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, STALL_SLICE};
+use super::engine::{Engine, LATE_SLACK, STALL_SLICE};
 use super::pageable::{Outcome, Patience};
 use super::victims::{Victim, Victims};
 use crate::Result;
@@ -26,22 +26,27 @@ pub(super) enum Unused {
 
 impl Engine {
     /// Writes the coldest dirty payload.
-    ///
-    /// Passes over those that are gone or busy, the whole list at most once.
     pub(super) fn write_one(self: &Arc<Self>, patience: Patience) -> Outcome {
-        self.write_ranked_below(u64::MAX, patience)
+        self.write_first(|| self.dirty.pop(), patience)
     }
 
     /// Writes a payload that is said to be wanted later than all others, or one
     /// that could not be written before.
     pub(super) fn write_late(self: &Arc<Self>) -> Outcome {
-        self.write_ranked_below(1, Patience::None)
+        self.write_first(|| self.dirty.pop_late(LATE_SLACK), Patience::None)
     }
 
-    fn write_ranked_below(self: &Arc<Self>, rank: u64, patience: Patience) -> Outcome {
+    /// Writes the first that can be written of those that `pop` yields.
+    ///
+    /// Passes over those that are gone or busy, the whole list at most once.
+    fn write_first(
+        self: &Arc<Self>,
+        pop: impl Fn() -> Option<Victim>,
+        patience: Patience,
+    ) -> Outcome {
         let mut outcome = Outcome::Nothing;
         for _ in 0..=self.dirty.len() {
-            let Some(victim) = self.dirty.pop_ranked_below(rank) else {
+            let Some(victim) = pop() else {
                 break;
             };
             match self.write(victim, patience) {
@@ -59,7 +64,7 @@ impl Engine {
             return Outcome::Nothing;
         };
         if patience == Patience::SecondChance && payload.is_wanted() {
-            self.dirty.push(victim);
+            self.dirty.push_warmest(victim);
             return Outcome::Busy;
         }
         let turn = victim.turn;
@@ -68,7 +73,7 @@ impl Engine {
         // Listed again before it stops counting as under way, and with its turn,
         // so that a flush misses none.
         match &outcome {
-            Outcome::Busy => self.dirty.push(victim),
+            Outcome::Busy => self.dirty.push_warmest(victim),
             Outcome::Failed(error) => {
                 self.failing.store(true, Ordering::Relaxed);
                 self.tally.failed(error);
@@ -111,12 +116,12 @@ impl Engine {
                 continue;
             }
             if payload.is_wanted() {
-                self.clean.push(victim);
+                self.clean.push_warmest(victim);
                 continue;
             }
             match payload.evict() {
                 Outcome::Freed => return true,
-                Outcome::Busy => self.clean.push(victim),
+                Outcome::Busy => self.clean.push_warmest(victim),
                 _ => {}
             }
         }
@@ -133,7 +138,7 @@ impl Engine {
     /// Drops the oldest fetched and unused copy if it came before `turn`.
     fn evict_fetched(&self, turn: u64) -> bool {
         for _ in 0..=self.fetched.len() {
-            let Some(victim) = self.fetched.pop_ranked_below(turn) else {
+            let Some(victim) = self.fetched.pop_before(turn) else {
                 return false;
             };
             let Some(payload) = victim.payload.upgrade() else {
@@ -145,7 +150,7 @@ impl Engine {
             }
             match payload.evict() {
                 Outcome::Freed => return true,
-                Outcome::Busy => self.fetched.push(victim),
+                Outcome::Busy => self.fetched.push_warmest(victim),
                 _ => {}
             }
         }
@@ -183,7 +188,7 @@ impl Engine {
             let is_last = older.len() == 0;
             while let Some(victim) = older.next() {
                 if let Outcome::Failed(error) = self.write(victim, Patience::None) {
-                    older.for_each(|victim| self.dirty.push(victim));
+                    older.for_each(|victim| self.dirty.push_warmest(victim));
                     return Err(error);
                 }
             }
@@ -220,7 +225,7 @@ impl Engine {
                 let payload = victim.payload.upgrade();
                 if let Some(Outcome::Busy) = payload.map(|payload| payload.evict()) {
                     is_busy = true;
-                    queue.push(victim);
+                    queue.push_warmest(victim);
                 }
             }
             if is_busy {

@@ -76,7 +76,7 @@ impl Pool {
             let engine = Arc::downgrade(engine);
             let preferred = match number % 2 {
                 0 => Preferred::Fetch,
-                _ => Preferred::Evict,
+                _ => Preferred::Write,
             };
             let thread = thread::Builder::new()
                 .name(format!("pager-io-{number}"))

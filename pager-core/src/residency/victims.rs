@@ -9,7 +9,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 /// Below this many entries a queue is never searched for dead ones.
 const COMPACT_MIN: usize = 64;
 
-/// First-in-first-out queues, one per shard.
+/// First-in-first-out queues, two per shard: those that are said to be wanted
+/// later than all others, which go first, and the rest.
 ///
 /// A queue holds weak references, so a payload that is taken or dropped simply
 /// vanishes; dead references are swept out when a queue has doubled.
@@ -20,7 +21,7 @@ pub(super) struct Victims {
     next_turn: AtomicU64,
     /// Live and dead references together. Relaxed: a hint to skip the search.
     queued: AtomicUsize,
-    /// Those among them that are wanted later than all others. Relaxed, likewise.
+    /// The late ones among them. Relaxed, likewise.
     late: AtomicUsize,
 }
 
@@ -28,11 +29,10 @@ pub(super) struct Victims {
 pub(super) struct Victim {
     /// When it came into memory: a flush asks for it.
     pub(super) turn: u64,
-    /// Its place in the queue: its turn, or later if it got a second chance, or
-    /// zero if it is to go before all others.
+    /// Its place in the queue: its turn, or later if it got a second chance.
     rank: u64,
-    /// Whether it is said to be wanted later than all others.
-    late: bool,
+    /// Whether it goes before all that are not.
+    is_late: bool,
     pub(super) payload: WeakPageable,
 }
 
@@ -44,12 +44,23 @@ impl std::fmt::Debug for Victim {
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard(Mutex<Queue>);
+struct Shard(Mutex<Queues>);
 
 #[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Victim>,
+struct Queues {
+    late: VecDeque<Victim>,
+    others: VecDeque<Victim>,
     compact_at: usize,
+}
+
+impl Queues {
+    fn of(&mut self, is_late: bool) -> &mut VecDeque<Victim> {
+        if is_late {
+            &mut self.late
+        } else {
+            &mut self.others
+        }
+    }
 }
 
 impl Victims {
@@ -67,82 +78,79 @@ impl Victims {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a payload that becomes cold now, as the warmest there is.
-    pub(super) fn push_new(&self, payload: WeakPageable) {
+    /// Adds a payload that becomes cold now.
+    pub(super) fn push_new(&self, payload: WeakPageable, is_late: bool) {
         let turn = self.next_turn();
         let victim = Victim {
             turn,
             rank: turn,
-            late: false,
+            is_late,
             payload,
         };
         self.insert(victim, VecDeque::push_back);
     }
 
-    /// Adds a payload that becomes cold now and is wanted later than all others.
-    pub(super) fn push_late(&self, payload: WeakPageable) {
-        let victim = Victim {
-            turn: self.next_turn(),
-            rank: 0,
-            late: true,
-            payload,
-        };
-        self.insert(victim, VecDeque::push_front);
+    /// Adds a payload that was in other queues before, with a turn of this one.
+    pub(super) fn push_from(&self, mut victim: Victim) {
+        victim.turn = self.next_turn();
+        victim.rank = victim.turn;
+        self.insert(victim, VecDeque::push_back);
     }
 
     /// Adds a payload again, as the warmest there is.
-    pub(super) fn push(&self, mut victim: Victim) {
+    pub(super) fn push_warmest(&self, mut victim: Victim) {
         victim.rank = self.next_turn();
-        victim.late = false;
+        victim.is_late = false;
         self.insert(victim, VecDeque::push_back);
     }
 
     /// Adds a payload again, as the next to go.
     pub(super) fn push_coldest(&self, mut victim: Victim) {
         victim.rank = 0;
-        victim.late = false;
+        victim.is_late = true;
         self.insert(victim, VecDeque::push_front);
     }
 
-    /// Adds a payload that was in other queues before, where its age puts it.
-    pub(super) fn push_from(&self, mut victim: Victim) {
-        let was_late = victim.late || victim.rank == 0;
-        victim.late = false;
-        victim.turn = self.next_turn();
-        if was_late {
-            victim.rank = 0;
-            self.insert(victim, VecDeque::push_front);
-        } else {
-            victim.rank = victim.turn;
-            self.insert(victim, VecDeque::push_back);
-        }
-    }
-
     fn insert(&self, victim: Victim, end: fn(&mut VecDeque<Victim>, Victim)) {
-        let mut queue = lock(&self.shards[home_shard()].0);
+        let mut queues = lock(&self.shards[home_shard()].0);
         self.count_in(&victim);
-        end(&mut queue.waiting, victim);
-        self.compact(&mut queue);
+        end(queues.of(victim.is_late), victim);
+        self.compact(&mut queues);
     }
 
-    /// Removes the coldest payload, nearly: the oldest front of all queues, as
-    /// they were when each was looked at.
+    /// Removes the coldest payload: a late one if there is any, else the oldest.
     pub(super) fn pop(&self) -> Option<Victim> {
-        self.pop_ranked_below(u64::MAX)
+        self.pop_late(0)
+            .or_else(|| self.pop_oldest(false, u64::MAX))
     }
 
-    /// Removes the coldest payload if its rank, the turn at which it came or last
-    /// got a second chance, is below `rank`.
-    pub(super) fn pop_ranked_below(&self, rank: u64) -> Option<Victim> {
+    /// Removes the oldest late payload, if more than `kept_count` are late.
+    pub(super) fn pop_late(&self, kept_count: usize) -> Option<Victim> {
+        if self.late_len() <= kept_count {
+            return None;
+        }
+        self.pop_oldest(true, u64::MAX)
+    }
+
+    /// Removes the oldest payload if it came, or last got a second chance, before
+    /// `turn`. For queues without late ones.
+    pub(super) fn pop_before(&self, turn: u64) -> Option<Victim> {
+        self.pop_oldest(false, turn)
+    }
+
+    /// Removes the oldest of one kind, nearly: the oldest front of all queues, as
+    /// they were when each was looked at.
+    fn pop_oldest(&self, is_late: bool, turn: u64) -> Option<Victim> {
         while self.len() > 0 {
             let (_, shard) = (0..self.shards.len())
                 .filter_map(|shard| {
-                    let front = lock(&self.shards[shard].0).waiting.front()?.rank;
+                    let mut queues = lock(&self.shards[shard].0);
+                    let front = queues.of(is_late).front()?.rank;
                     Some((front, shard))
                 })
                 .min()
-                .filter(|(oldest, _)| *oldest < rank)?;
-            let popped = lock(&self.shards[shard].0).waiting.pop_front();
+                .filter(|(oldest, _)| *oldest < turn)?;
+            let popped = lock(&self.shards[shard].0).of(is_late).pop_front();
             if let Some(victim) = popped {
                 self.count_out(&victim);
                 if victim.payload.strong_count() > 0 {
@@ -157,13 +165,16 @@ impl Victims {
     pub(super) fn drain_before(&self, turn: u64) -> Vec<Victim> {
         let mut drained = Vec::new();
         for shard in &self.shards {
-            let mut queue = lock(&shard.0);
-            let (older, rest): (VecDeque<_>, _) = std::mem::take(&mut queue.waiting)
-                .into_iter()
-                .partition(|victim| victim.turn < turn);
-            queue.waiting = rest;
-            older.iter().for_each(|victim| self.count_out(victim));
-            drained.extend(older);
+            let mut queues = lock(&shard.0);
+            for is_late in [true, false] {
+                let queue = queues.of(is_late);
+                let (older, rest): (VecDeque<_>, _) = std::mem::take(queue)
+                    .into_iter()
+                    .partition(|victim| victim.turn < turn);
+                *queue = rest;
+                older.iter().for_each(|victim| self.count_out(victim));
+                drained.extend(older);
+            }
         }
         drained
     }
@@ -173,34 +184,39 @@ impl Victims {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Whether any of them is wanted later than all others.
-    pub(super) fn has_late(&self) -> bool {
-        self.late.load(Ordering::Relaxed) > 0
+    /// An upper bound of the late ones among them.
+    pub(super) fn late_len(&self) -> usize {
+        self.late.load(Ordering::Relaxed)
     }
 
-    fn compact(&self, queue: &mut Queue) {
-        if queue.waiting.len() < queue.compact_at.max(COMPACT_MIN) {
+    fn compact(&self, queues: &mut Queues) {
+        let count = queues.late.len() + queues.others.len();
+        if count < queues.compact_at.max(COMPACT_MIN) {
             return;
         }
-        queue.waiting.retain(|victim| {
-            let lives = victim.payload.strong_count() > 0;
-            if !lives {
-                self.count_out(victim);
-            }
-            lives
-        });
-        queue.compact_at = queue.waiting.len() * 2;
+        for is_late in [true, false] {
+            queues.of(is_late).retain(|victim| {
+                let lives = victim.payload.strong_count() > 0;
+                if !lives {
+                    self.count_out(victim);
+                }
+                lives
+            });
+        }
+        queues.compact_at = 2 * (queues.late.len() + queues.others.len());
     }
 
     fn count_in(&self, victim: &Victim) {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        self.late
-            .fetch_add(usize::from(victim.late), Ordering::Relaxed);
+        if victim.is_late {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn count_out(&self, victim: &Victim) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
-        self.late
-            .fetch_sub(usize::from(victim.late), Ordering::Relaxed);
+        if victim.is_late {
+            self.late.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
