@@ -255,6 +255,29 @@ fn a_payload_of_many_chunks_is_read_and_taken_from_its_clean_copy() {
 }
 
 #[test]
+fn a_buffer_that_the_backend_adopts_leaves_the_budget_with_its_write() {
+    let registry = under(KeepingBackend::new(), 8 * CHUNK_BYTES);
+    let residency = registry.residency().unwrap();
+    let handles: Vec<_> = (0..20)
+        .map(|seed| {
+            let column = ChunkBuf::try_from(&chunk(seed)[..]).unwrap();
+            registry.pageout(&mut [column]).unwrap()
+        })
+        .collect();
+    residency.write_back().unwrap();
+    let stats = residency.stats();
+    assert_eq!(
+        (stats.writes, stats.resident_bytes, stats.dirty_bytes),
+        (20, 0, 0)
+    );
+    for (seed, handle) in handles.into_iter().enumerate() {
+        let mut back = ChunkBuf::new();
+        handle.take(&mut back).unwrap();
+        assert_eq!(*back, chunk(seed));
+    }
+}
+
+#[test]
 fn clean_copies_make_room_for_page_outs_at_once() {
     let gate = Gate::new();
     let backend = GatedBackend::new(MemoryBackend::new(), &gate);

@@ -12,7 +12,7 @@ use crate::backend::{Backend, ChunkKind};
 use crate::error::Result;
 use crate::memory::ChunkBuf;
 use crate::payload::{OwnedChunk, Payload};
-use crate::residency::{Outcome, Pageable};
+use crate::residency::{Outcome, Pageable, Share};
 use crate::sync::{Ordering, try_read, try_write, write};
 
 impl<B: Backend> Entry<B> {
@@ -53,13 +53,14 @@ impl<B: Backend> Entry<B> {
         if chunks.len() > 1 {
             return None;
         }
+        // Before the backend takes the words away.
+        let bytes = self.len * size_of::<u64>();
         let stored = self.store(&mut Payload::new(&mut chunks[..]));
         match stored {
             Ok(slot) => {
-                let share = self.share(&state);
                 *state = State::Stored(slot);
                 drop(state);
-                self.tally(|engine| engine.release(share));
+                self.tally(|engine| engine.release(Share::Dirty(bytes)));
                 Some(Outcome::Freed)
             }
             Err(error) => Some(Outcome::Failed(error)),

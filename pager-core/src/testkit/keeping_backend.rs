@@ -115,6 +115,7 @@ impl Backend for KeepingBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             same_allocation: true,
+            adopts: true,
             ..Capabilities::none()
         }
     }
