@@ -125,7 +125,9 @@ impl Engine {
                 _ => {}
             }
         }
-        unused == Unused::Goes && self.evict_fetched(u64::MAX)
+        // A copy may be clean and not listed yet, or read at this moment: that one
+        // is soon there, and then read-ahead need not go.
+        unused == Unused::Goes && self.ledger.clean_bytes() == 0 && self.evict_fetched(u64::MAX)
     }
 
     /// Drops read-ahead that has waited for longer than its share of reads.
