@@ -7,75 +7,15 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use common::disk::SmallDisk;
 use common::*;
-use nix::mount::{MntFlags, umount2};
 use pager_core::{Error, Registry};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 use rstest::rstest;
-use tempfile::TempDir;
 
 /// 1 MiB payloads.
 const WORDS: usize = 1 << 17;
-
-/// A mounted file system of 64 MiB; unmounted when dropped.
-struct SmallDisk {
-    mount_point: PathBuf,
-    _dir: TempDir,
-}
-
-impl SmallDisk {
-    /// `None`, and a word about it, where the machine does not let us.
-    fn new() -> Option<Self> {
-        if !is_root() {
-            skip("not root");
-            return None;
-        }
-        let dir = scratch();
-        let image = dir.path().join("image");
-        let mount_point = dir.path().join("disk");
-        File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        fs::create_dir(&mount_point).unwrap();
-        let made = run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[&image])
-            && run("mount", &["-o", "loop"], &[&image, &mount_point]);
-        if !made {
-            skip("no mkfs.ext4, or no loop device");
-            return None;
-        }
-        Some(Self {
-            mount_point,
-            _dir: dir,
-        })
-    }
-
-    fn root(&self) -> PathBuf {
-        self.mount_point.join("scratch")
-    }
-
-    fn free_blocks(&self) -> u64 {
-        // What was freed is counted once the journal has it.
-        nix::unistd::sync();
-        nix::sys::statvfs::statvfs(&self.mount_point)
-            .unwrap()
-            .blocks_free()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount2(&self.mount_point, MntFlags::MNT_DETACH);
-    }
-}
-
-fn run(program: &str, options: &[&str], paths: &[&Path]) -> bool {
-    Command::new(program)
-        .args(options)
-        .args(paths)
-        .output()
-        .is_ok_and(|output| output.status.success())
-}
 
 #[rstest]
 #[case(FileMode::Seed, IoChoice::Auto)]
