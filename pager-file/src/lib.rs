@@ -32,6 +32,7 @@
 //! segment   the default mode: extents in a few large files
 //! seed      the published strategy: one file per payload
 //! quota     bytes that may be stored
+//! size_limit bytes that a file may have
 //! stats     what a backend says about itself
 //! ```
 
@@ -49,6 +50,8 @@ mod scratch;
 mod seed;
 #[cfg(unix)]
 mod segment;
+#[cfg(unix)]
+mod size_limit;
 mod stats;
 
 pub use backend::{FileBackend, FileSlot};

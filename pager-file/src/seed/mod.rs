@@ -26,6 +26,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::BACKEND;
 use crate::quota::Quota;
 use crate::scratch::ScratchDir;
+use crate::size_limit;
 
 /// How often a name that exists already is passed over. The directory is ours
 /// alone, so even one is a surprise.
@@ -183,7 +184,9 @@ impl SeedStore {
 
     fn write_file(&self, payload: &Payload<'_>) -> Result<u64> {
         let (number, file) = self.create(payload.len_bytes())?;
-        let written = transfer::write_payload(&file, payload).and_then(|()| close(file));
+        let written = size_limit::check(payload.len_bytes() as u64)
+            .and_then(|()| transfer::write_payload(&file, payload))
+            .and_then(|()| close(file));
         written.map(|()| number).map_err(|errno| {
             let name = file_name(number);
             if self.remove(&name).is_err() {

@@ -14,6 +14,7 @@ use pager_core::{PAGE_BYTES, Result};
 use super::file::SegmentFile;
 use super::staging::StagingPool;
 use crate::config::IoChoice;
+use crate::size_limit;
 
 /// Unit of reading and writing: every transfer starts and ends at a multiple.
 pub(super) const BLOCK_BYTES: usize = PAGE_BYTES;
@@ -82,6 +83,8 @@ impl IoPlan {
         directory: BorrowedFd<'_>,
         staging: &StagingPool,
     ) -> Result<Self, PlanError> {
+        // Trying means writing a block.
+        size_limit::check(BLOCK_BYTES as u64)?;
         let buffered = |reason: String| -> Result<Self, PlanError> {
             let file = SegmentFile::create_in(directory)?;
             Ok(Self {

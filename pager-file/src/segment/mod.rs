@@ -38,6 +38,7 @@ use crate::BACKEND;
 use crate::config::FileConfig;
 use crate::quota::Quota;
 use crate::scratch::ScratchDir;
+use crate::size_limit;
 
 use checksums::Checksums;
 use file::SegmentFile;
@@ -93,14 +94,11 @@ impl SegmentStore {
             Arc::clone(&counters),
             directory.path().to_owned(),
         );
-        let max_file_bytes = rustix::process::getrlimit(rustix::process::Resource::Fsize)
-            .current
-            .unwrap_or(i64::MAX as u64);
         Ok(Self {
             quota: Quota::new(config.quota_bytes),
             space: Arc::new(Space::new(
                 config.slack_bytes,
-                max_file_bytes.min(i64::MAX as u64),
+                size_limit::max_file_bytes(),
                 Arc::clone(&counters),
             )),
             directory,
@@ -133,7 +131,10 @@ impl SegmentStore {
             .acquire(class, &|| self.create_segment())
             .map_err(|failed| error(&self.directory, "allocate", len_bytes as u64, failed))?;
         let file = self.space.file(&extent);
-        let written = self.io.write_payload(file, extent.offset_bytes(), payload);
+        let end_bytes = extent.offset_bytes() + extent.len_bytes();
+        let written = size_limit::check(end_bytes)
+            .map_err(|errno| error(&self.directory, "write", len_bytes as u64, errno.into()))
+            .and_then(|()| self.io.write_payload(file, extent.offset_bytes(), payload));
         let checksums = match written {
             Ok(checksums) => checksums,
             Err(failed) => {

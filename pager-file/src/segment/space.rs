@@ -22,6 +22,7 @@ use super::file::{Outcome, SegmentFile};
 use super::io_mode::is_full;
 use super::span::{Extent, Span};
 use super::stats::Counters;
+use crate::size_limit;
 
 /// Address space of a segment: a terabyte is sixteen descriptors.
 const SEGMENT_BYTES: u64 = 64 << 30;
@@ -198,6 +199,7 @@ impl Space {
     }
 
     fn allocate(&self, file: &SegmentFile, span: Span) -> io::Result<()> {
+        size_limit::check(span.offset_bytes + span.len_bytes)?;
         if !self.allocates_ahead() {
             return Ok(());
         }
