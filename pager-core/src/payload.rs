@@ -7,9 +7,9 @@
 
 use std::fmt;
 
-use crate::Result;
 use crate::backend::ChunkKind;
 use crate::memory::{Adopt, ChunkBuf, Window};
+use crate::{Error, Result};
 
 mod sealed {
     use super::{ChunkBuf, OwnedChunk};
@@ -225,7 +225,9 @@ impl<'a> Payload<'a> {
     }
 
     /// Moves every chunk that has words out, and leaves the caller empty ones
-    /// without capacity. The iterator must be run to its end.
+    /// without capacity. The iterator must be run to its end. Without memory for
+    /// the copies of a [shared](Self::shared) payload the process aborts:
+    /// [`try_take_chunks`](Self::try_take_chunks) is an error then.
     pub fn take_chunks(&mut self) -> impl Iterator<Item = OwnedChunk> {
         (0..self.chunk_count()).filter_map(|index| {
             if self.lent {
@@ -242,6 +244,21 @@ impl<'a> Payload<'a> {
                 Slices::Shared(_) => None,
             }
         })
+    }
+
+    /// As [`take_chunks`](Self::take_chunks), for backends that keep the chunks of
+    /// [shared](Self::shared) payloads too: memory for the copies is asked for
+    /// before anything has moved.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the chunks are as they were.
+    pub fn try_take_chunks(&mut self) -> Result<Vec<OwnedChunk>> {
+        if self.lent {
+            let full = self.chunks().filter(|words| !words.is_empty());
+            return full.map(copied).collect();
+        }
+        Ok(self.take_chunks().collect())
     }
 
     /// Gives callers of `Vec`s without capacity others in their place, from
@@ -279,6 +296,16 @@ impl<'a> Payload<'a> {
             Slices::Shared(_) => false,
         }
     }
+}
+
+fn copied(words: &[u64]) -> Result<OwnedChunk> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(words.len())
+        .map_err(|_| Error::OutOfMemory {
+            needed_bytes: size_of_val(words),
+        })?;
+    copy.extend_from_slice(words);
+    Ok(OwnedChunk::Vec(copy))
 }
 
 fn take_vec(vec: &mut Vec<u64>) -> Option<Vec<u64>> {

@@ -154,7 +154,7 @@ impl Backend for SwapBackend {
         }
         Ok(SwapSlot(match self.mode {
             SwapMode::Arena => Slot::Parked(self.arena_mode.park(&self.watch, payload)?),
-            SwapMode::Seed(advice) => Slot::Kept(Kept::keep(&self.watch, advice, payload)),
+            SwapMode::Seed(advice) => Slot::Kept(Kept::keep(&self.watch, advice, payload)?),
         }))
     }
 

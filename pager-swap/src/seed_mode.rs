@@ -8,7 +8,7 @@
 use std::io;
 use std::ops::Range;
 
-use pager_core::{Chunk, ChunkKind, OwnedChunk, Payload, Window};
+use pager_core::{Chunk, ChunkKind, OwnedChunk, Payload, Result, Window};
 
 use crate::SeedAdvice;
 use crate::advise::{Hint, Rounding, advise};
@@ -28,9 +28,18 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Takes the chunks of a payload that is not empty.
-    pub(crate) fn keep(watch: &Watch, advice: SeedAdvice, payload: &mut Payload<'_>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`](pager_core::Error::OutOfMemory) if they have to be copied,
+    /// because others read them meanwhile; they are as they were.
+    pub(crate) fn keep(
+        watch: &Watch,
+        advice: SeedAdvice,
+        payload: &mut Payload<'_>,
+    ) -> Result<Self> {
         let len_bytes = payload.len_bytes();
-        let mut chunks: Box<[OwnedChunk]> = payload.take_chunks().collect();
+        let mut chunks = payload.try_take_chunks()?.into_boxed_slice();
         let mut end = 0;
         let ends = chunks
             .iter()
@@ -46,7 +55,7 @@ impl Kept {
             }
         }
         let key = watch.admit(spans_of(&chunks), len_bytes);
-        Self { chunks, ends, key }
+        Ok(Self { chunks, ends, key })
     }
 
     /// Copies `ranges` into the window.
@@ -144,7 +153,7 @@ mod tests {
                 chunk
             })
             .collect();
-        let kept = Kept::keep(&watch, SeedAdvice::Cold, &mut Payload::new(&mut chunks));
+        let kept = Kept::keep(&watch, SeedAdvice::Cold, &mut Payload::new(&mut chunks)).unwrap();
         assert!(chunks.iter().all(Vec::is_empty));
         (watch, kept)
     }

@@ -65,6 +65,21 @@ fn without_descriptors_there_is_an_error_and_no_loss() {
     }
 }
 
+#[test]
+fn without_address_space_there_is_an_error_and_no_abort() {
+    let test = "without_address_space_there_is_an_error_and_no_abort";
+    if let Some(spare_mib) = role() {
+        let _room = Room::for_small_allocations();
+        let spare_bytes = spare_mib.parse::<u64>().unwrap() << 20;
+        return play(Resource::RLIMIT_AS, spare_bytes, |error| {
+            matches!(error, Error::OutOfMemory { .. })
+        });
+    }
+    for spare_mib in [0, 3, 8, 40] {
+        run(test, spare_mib);
+    }
+}
+
 /// Runs the child of `test` with this limit, in a root of its own.
 fn run(test: &str, limit: u64) {
     let root = tempfile::tempdir_in("/var/tmp").unwrap();

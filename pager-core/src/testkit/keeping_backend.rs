@@ -63,7 +63,7 @@ impl Backend for KeepingBackend {
     }
 
     fn page_out(&self, payload: &mut Payload<'_>) -> Result<KeptChunks> {
-        let chunks: Vec<OwnedChunk> = payload.take_chunks().collect();
+        let chunks = payload.try_take_chunks()?;
         let ends = chunks.iter().scan(0, |end, chunk| {
             *end += chunk.words().len();
             Some(*end)
