@@ -67,16 +67,17 @@ impl Live {
         (0..SHARD_COUNT).map(|shard| self.lock(shard).len()).sum()
     }
 
-    /// All addresses, sorted.
-    pub(crate) fn sorted(&self) -> Vec<Span> {
-        let mut all = Vec::with_capacity(self.len());
+    /// All addresses, sorted; `None` if there is no memory for the list.
+    pub(crate) fn sorted(&self) -> Option<Vec<Span>> {
+        let mut all = Vec::new();
         for shard in 0..SHARD_COUNT {
             for (_, spans) in &*self.lock(shard) {
+                all.try_reserve(spans.as_slice().len()).ok()?;
                 all.extend_from_slice(spans.as_slice());
             }
         }
         all.sort_unstable();
-        all
+        Some(all)
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Slab<Spans>> {
@@ -109,9 +110,9 @@ mod tests {
         let (front, back) = words.split_at(1024);
         let many = live.insert(Spans::Many([Span::of(back)].into()));
         let one = live.insert(Spans::One(Span::of(front)));
-        assert_eq!(live.sorted(), [Span::of(front), Span::of(back)]);
+        assert_eq!(live.sorted().unwrap(), [Span::of(front), Span::of(back)]);
         live.remove(many);
-        assert_eq!(live.sorted(), [Span::of(front)]);
+        assert_eq!(live.sorted().unwrap(), [Span::of(front)]);
         live.remove(one);
         assert_eq!(live.len(), 0);
     }

@@ -65,8 +65,10 @@ impl Watch {
     /// meanwhile may be counted by what has taken its place.
     pub(crate) fn survey(&self) -> Option<Residency> {
         let pagemap = self.pagemap.as_ref()?;
-        let spans = self.live.sorted();
-        let mut buffer = vec![0; SURVEY_BUFFER_BYTES];
+        let spans = self.live.sorted()?;
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(SURVEY_BUFFER_BYTES).ok()?;
+        buffer.resize(SURVEY_BUFFER_BYTES, 0);
         pagemap.observe(&spans, &mut buffer)
     }
 }

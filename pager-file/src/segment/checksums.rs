@@ -12,6 +12,7 @@
 
 use std::io::IoSlice;
 
+use pager_core::{Error, Result};
 use smallvec::SmallVec;
 
 use super::io_mode::BLOCK_BYTES;
@@ -33,8 +34,18 @@ pub(super) struct Damage {
 
 impl Checksums {
     /// Room for the checksums of a payload of `len_bytes` bytes.
-    pub(super) fn for_bytes(len_bytes: usize) -> Self {
-        Self(SmallVec::with_capacity(len_bytes.div_ceil(BLOCK_BYTES)))
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub(super) fn for_bytes(len_bytes: usize) -> Result<Self> {
+        let count = len_bytes.div_ceil(BLOCK_BYTES);
+        let mut sums = SmallVec::new();
+        sums.try_reserve_exact(count)
+            .map_err(|_| Error::OutOfMemory {
+                needed_bytes: count * size_of::<u32>(),
+            })?;
+        Ok(Self(sums))
     }
 
     /// Adds those of `pieces`, each of them whole blocks.
@@ -99,7 +110,7 @@ mod tests {
         let mut bytes: Vec<u8> = (0..3 * BLOCK_BYTES)
             .map(|at| (at * 7 / 8).to_le_bytes()[0])
             .collect();
-        let mut sums = Checksums::for_bytes(bytes.len());
+        let mut sums = Checksums::for_bytes(bytes.len()).unwrap();
         sums.add(&[
             IoSlice::new(&bytes[..BLOCK_BYTES]),
             IoSlice::new(&bytes[BLOCK_BYTES..]),
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_missing_block_is_damage_and_without_checksums_nothing_is() {
-        let mut sums = Checksums::for_bytes(1);
+        let mut sums = Checksums::for_bytes(1).unwrap();
         sums.add(&[IoSlice::new(&[1; BLOCK_BYTES])]);
         let damage = sums.missing(100).unwrap();
         assert_eq!((damage.offset_bytes, damage.found), (0, 0));

@@ -40,7 +40,7 @@ impl BlockIo {
         let mut source = Source::new(payload, align_bytes);
         let mut written_bytes = 0;
         let mut checksums = match self.verifies {
-            true => Checksums::for_bytes(payload.len_bytes()),
+            true => Checksums::for_bytes(payload.len_bytes())?,
             false => Checksums::default(),
         };
         while !source.is_empty() {
