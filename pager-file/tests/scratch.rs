@@ -550,10 +550,12 @@ fn a_forked_child_that_drops_everything_takes_nothing_from_its_parent(
     assert!(names(scratch.path()).is_empty());
 }
 
-#[test]
-fn a_forked_child_is_refused_its_parents_backend_and_may_open_its_own() {
+#[rstest]
+fn a_forked_child_is_refused_its_parents_backend_and_may_open_its_own(
+    #[values(FileMode::Seed, FileMode::Segments)] mode: FileMode,
+) {
     let scratch = scratch();
-    let registry = registry(scratch.path(), FileMode::Seed);
+    let registry = registry(scratch.path(), mode);
     let handle = registry.pageout(&mut [words(7, 5000)]).unwrap();
     let status = in_forked_child(|| {
         let backend = registry.backend();
@@ -563,7 +565,7 @@ fn a_forked_child_is_refused_its_parents_backend_and_may_open_its_own() {
                 backend.page_out(&mut pager_core::Payload::new(&mut [vec![1_u64]])),
                 Err(Error::ForeignProcess)
             );
-        let own = self::registry(scratch.path(), FileMode::Seed);
+        let own = self::registry(scratch.path(), mode);
         let mut back = Vec::new();
         own.pageout(&mut [words(8, 10)])
             .unwrap()
@@ -575,4 +577,34 @@ fn a_forked_child_is_refused_its_parents_backend_and_may_open_its_own() {
     let mut back = Vec::new();
     registry.take(handle, &mut back).unwrap();
     assert_eq!(back, words(7, 5000));
+}
+
+#[rstest]
+fn what_a_forked_child_frees_stays_in_its_parents_file(
+    #[values(FileMode::Seed, FileMode::Segments)] mode: FileMode,
+) {
+    let scratch = scratch();
+    // Without slack, whatever is freed is given back to the file system.
+    let config = FileConfig::new(scratch.path()).mode(mode).slack_bytes(0);
+    let backend = FileBackend::open(config).unwrap();
+    let expected = words(7, 300_000);
+    let mut chunks = [expected.clone()];
+    let payload = &mut pager_core::Payload::new(&mut chunks);
+    let mut slot = Some(backend.page_out(payload).unwrap());
+    let status = in_forked_child(|| {
+        backend.free(slot.take().unwrap());
+        // A thread would need a moment to punch holes.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        true
+    });
+    assert_eq!(status, 0);
+    let mut spare = vec![std::mem::MaybeUninit::uninit(); expected.len()];
+    let mut window = pager_core::Window::new(&mut spare);
+    let (slot, all) = (slot.unwrap(), 0..expected.len());
+    backend
+        .read(&slot, std::slice::from_ref(&all), &mut window)
+        .unwrap();
+    assert!(window.last_filled(expected.len() * 8) == bytemuck::cast_slice::<_, u8>(&expected));
+    backend.free(slot);
+    assert_eq!(backend.usage().stored_bytes, 0);
 }

@@ -112,8 +112,9 @@ impl SegmentStore {
     ///
     /// # Errors
     ///
-    /// [`Error::QuotaExceeded`], [`Error::OutOfSpace`], [`Error::OutOfMemory`]
-    /// and [`Error::Io`]; the chunks are as they were, and nothing is left.
+    /// [`Error::QuotaExceeded`], [`Error::OutOfSpace`], [`Error::OutOfMemory`],
+    /// [`Error::Io`], and [`Error::ForeignProcess`] in a forked child; the chunks
+    /// are as they were, and nothing is left.
     pub(crate) fn page_out(&self, payload: &mut Payload<'_>) -> Result<SegmentSlot> {
         let len_bytes = payload.len_bytes();
         if len_bytes == 0 {
@@ -123,6 +124,10 @@ impl SegmentStore {
                 checksums: Checksums::default(),
                 len_bytes: 0,
             });
+        }
+        // The child's allocator would hand out what its parent uses meanwhile.
+        if !self.directory.is_own() {
+            return Err(Error::ForeignProcess);
         }
         let class = SizeClass::for_bytes(len_bytes);
         let reservation = self.quota.reserve(class.bytes() as u64)?;
@@ -175,8 +180,13 @@ impl SegmentStore {
     }
 
     /// Gives an extent back for reuse. Does not wait for the device.
+    ///
+    /// In a forked child it does nothing: the file is the parent's.
     pub(crate) fn free(&self, slot: SegmentSlot) {
         let Some(extent) = slot.extent else { return };
+        if !self.directory.is_own() {
+            return;
+        }
         let stored_bytes = extent.len_bytes();
         self.counters
             .logical_bytes
