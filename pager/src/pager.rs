@@ -108,8 +108,9 @@ impl Pager {
     /// Has the file backend make its scratch directory under `path`, and removes
     /// from there what processes that have died left behind.
     ///
-    /// The same path again is no change. Another one replaces it if no handle of
-    /// the file backend is live. After a failure nothing has changed, and the call
+    /// The same path again is no change, unless the directory has been removed
+    /// meanwhile: then, and for another path, a new one takes its place if no
+    /// handle of the file backend is live. After a failure nothing has changed, and the call
     /// may be repeated.
     ///
     /// # Errors

@@ -126,9 +126,13 @@ impl ScratchCell {
         Some(stats)
     }
 
+    /// Whether a directory is open under `root`, and still there: one that
+    /// somebody has removed is as good as none.
     fn is_open_at(&self, root: &Path) -> bool {
-        self.current()
-            .is_some_and(|open| is_same_directory(open.backend().scratch_root(), root))
+        self.current().is_some_and(|open| {
+            let backend = open.backend();
+            is_same_directory(backend.scratch_root(), root) && backend.directory().is_dir()
+        })
     }
 
     fn check_owner(&self) -> Result<()> {
