@@ -25,7 +25,7 @@ use rstest::rstest;
 use swap::TestSwap;
 
 /// Payloads of 2 MiB and a word.
-const COUNT: u64 = 12;
+const COUNT: u64 = 8;
 const WORDS: usize = (1 << 18) + 1;
 const TOTAL_KIB: u64 = COUNT * 2048;
 

@@ -70,6 +70,12 @@ impl Role {
         printed
     }
 
+    /// Runs it to its end, and gives the signal that ended it.
+    pub(crate) fn signal(mut self) -> Option<i32> {
+        let output = self.0.output().expect("this test binary must start");
+        output.status.signal()
+    }
+
     /// Starts it and waits until it [says](say) something; returns that too.
     #[track_caller]
     pub(crate) fn start(self) -> (Running, String) {
