@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::root::Root;
-use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, refused};
+use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, private_by_name, refused};
 
 /// How often a sweep may take a directory away before it is locked, or a name
 /// be in use, until something else must be wrong.
@@ -80,15 +80,8 @@ fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<OwnedFd> {
         || retry_on_intr(|| rustix::fs::openat(root.fd(), hidden, OPEN_DIRECTORY, Mode::empty()));
     let fd = match open() {
         Err(Errno::ACCESS) => {
-            // The umask has taken the owner's own rights. The C library changes
-            // a mode without following a link; the system call alone cannot.
-            nix::sys::stat::fchmodat(
-                root.fd(),
-                hidden,
-                nix::sys::stat::Mode::S_IRWXU,
-                nix::sys::stat::FchmodatFlags::NoFollowSymlink,
-            )
-            .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+            // The umask has taken the owner's own rights.
+            private_by_name(root.fd(), hidden)?;
             open()?
         }
         opened => opened?,

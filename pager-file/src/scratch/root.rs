@@ -12,7 +12,7 @@ use pager_core::{Result, ScratchProblem};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{OPEN_DIRECTORY, is_mine, refused, unavailable};
+use super::{OPEN_DIRECTORY, is_mine, private_by_name, refused, unavailable};
 
 /// The scratch root, open.
 #[derive(Debug)]
@@ -106,11 +106,21 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn make(path: &Path) -> Result<()> {
-    match retry_on_intr(|| rustix::fs::mkdirat(CWD, path, Mode::RWXU)) {
+    let made = retry_on_intr(|| rustix::fs::mkdirat(CWD, path, Mode::RWXU));
+    match made.and_then(|()| ensure_mode(path)) {
         // Another process may have made it in between.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(refused(path, "create directory", errno)),
     }
+}
+
+/// Gives us back the rights to a new root that an unusual umask has taken.
+fn ensure_mode(path: &Path) -> rustix::io::Result<()> {
+    let stat = rustix::fs::lstat(path)?;
+    if Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU) || !is_mine(&stat) {
+        return Ok(());
+    }
+    private_by_name(CWD, path)
 }
 
 /// Finds out by the path what the system meant; the answer is for people only.

@@ -25,15 +25,12 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::BACKEND;
 use crate::quota::Quota;
-use crate::scratch::ScratchDir;
+use crate::scratch::{FILE_MODE, ScratchDir, ensure_file_mode};
 use crate::size_limit;
 
 /// How often a name that exists already is passed over. The directory is ours
 /// alone, so even one is a surprise.
 const NAME_ATTEMPTS: usize = 16;
-
-/// Owner reads and writes: 0600.
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Stores each payload in a file of its own.
 #[derive(Debug)]
@@ -209,7 +206,7 @@ impl SeedStore {
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(self.failed("create", &name, needed_bytes, errno)),
             };
-            if let Err(errno) = ensure_mode(&file) {
+            if let Err(errno) = ensure_file_mode(&file) {
                 let _ = self.remove(&name);
                 return Err(self.failed("create", &name, needed_bytes, errno));
             }
@@ -244,16 +241,6 @@ impl SeedStore {
 
 fn file_name(number: u64) -> String {
     format!("{number:016x}")
-}
-
-/// Gives the owner back the rights that an unusual umask has taken; it cannot
-/// have given any.
-fn ensure_mode(file: &OwnedFd) -> rustix::io::Result<()> {
-    let stat = rustix::fs::fstat(file)?;
-    if Mode::from_raw_mode(stat.st_mode).contains(FILE_MODE) {
-        return Ok(());
-    }
-    rustix::fs::fchmod(file, FILE_MODE)
 }
 
 /// Closes a file that was written, and says what dropping would not: network

@@ -8,9 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 
 use super::span::Span;
+use crate::scratch::{FILE_MODE, ensure_file_mode};
 
 /// One segment file.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ impl SegmentFile {
             Err(error) if lacks_unnamed_files(error) => create_and_unlink(directory)?,
             created => created?,
         };
+        ensure_file_mode(&fd)?;
         Ok(Self {
             fd,
             dirty_bytes: AtomicU64::new(0),
@@ -111,8 +113,6 @@ impl AsFd for SegmentFile {
     }
 }
 
-const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn outcome(done: rustix::io::Result<()>) -> io::Result<Outcome> {
     use rustix::io::Errno;
@@ -127,7 +127,7 @@ fn outcome(done: rustix::io::Result<()>) -> io::Result<Outcome> {
 fn create_unnamed(directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     // With O_EXCL nobody can give the file a name later.
     let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::io::retry_on_intr(|| rustix::fs::openat(directory, ".", flags, PRIVATE))
+    rustix::io::retry_on_intr(|| rustix::fs::openat(directory, ".", flags, FILE_MODE))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -150,7 +150,7 @@ fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("segment-{}-{number}", std::process::id());
         let created =
-            rustix::io::retry_on_intr(|| rustix::fs::openat(directory, &name, flags, PRIVATE));
+            rustix::io::retry_on_intr(|| rustix::fs::openat(directory, &name, flags, FILE_MODE));
         match created {
             Ok(fd) => {
                 rustix::fs::unlinkat(directory, &name, AtFlags::empty())?;
