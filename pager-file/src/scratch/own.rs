@@ -59,9 +59,7 @@ fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd
     }
     match retry_on_intr(|| rustix::fs::renameat(root.fd(), hidden, root.fd(), name)) {
         Ok(()) => {}
-        Err(errno) if is_taken_away(errno) || matches!(errno, Errno::EXIST | Errno::NOTEMPTY) => {
-            return Ok(None);
-        }
+        Err(errno) if is_taken_away(errno) || is_in_use(errno) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
     }
     // The name must lead to what is locked.
@@ -102,6 +100,86 @@ fn is_taken_away(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
+/// Whether a rename onto a name failed because somebody has it: a directory of a
+/// stranger, where the sticky bit guards it, cannot even be replaced when empty.
+fn is_in_use(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EXIST | Errno::NOTEMPTY | Errno::PERM | Errno::ACCESS
+    )
+}
+
 fn failed(root: &Root, errno: Errno) -> Error {
     refused(root.path(), "create directory", errno)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::path::Path;
+
+    const NAME: &str = "pager-1-0123456789abcdef";
+    const HIDDEN: &str = ".pager-1-0123456789abcdef";
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    /// Tries a name that somebody has guessed and used before us.
+    fn tried(root: &Path) -> Result<Option<OwnedFd>> {
+        try_create(&Root::open(root, true)?, NAME)
+    }
+
+    #[test]
+    fn a_name_that_is_in_use_is_not_ours_whatever_it_is_used_for() {
+        type Plant = fn(&Path);
+        let plants: [Plant; 3] = [
+            |path| drop(File::create(path).unwrap()),
+            |path| symlink("/var/tmp", path).unwrap(),
+            |path| {
+                fs::create_dir(path).unwrap();
+                File::create(path.join("file")).unwrap();
+            },
+        ];
+        for (plant, name) in plants
+            .into_iter()
+            .flat_map(|plant| [(plant, NAME), (plant, HIDDEN)])
+        {
+            let root = tempfile::tempdir().unwrap();
+            plant(&root.path().join(name));
+            assert!(tried(root.path()).unwrap().is_none(), "{name}");
+            assert_eq!(names(root.path()), [name]);
+        }
+    }
+
+    #[test]
+    fn a_strangers_directory_of_a_guessed_name_makes_us_choose_another() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: not root");
+            return;
+        }
+        let (nobody, stranger) = (65534, 65533);
+        for name in [NAME, HIDDEN] {
+            let root = tempfile::tempdir().unwrap();
+            fs::set_permissions(root.path(), Permissions::from_mode(0o1777)).unwrap();
+            let planted = root.path().join(name);
+            fs::create_dir(&planted).unwrap();
+            chown(&planted, Some(stranger), None).unwrap();
+            std::thread::scope(|scope| {
+                let as_nobody = scope.spawn(|| {
+                    let uid = rustix::process::Uid::from_raw(nobody);
+                    // This thread alone becomes another user, and ends as one.
+                    rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+                    assert!(tried(root.path()).unwrap().is_none(), "{name}");
+                });
+                as_nobody.join().unwrap();
+            });
+            assert_eq!(names(root.path()), [name]);
+        }
+    }
 }
