@@ -82,6 +82,8 @@ impl Engine {
             Outcome::Kept => {
                 self.failing.store(false, Ordering::Relaxed);
                 self.clean.push_from(victim);
+                // Whoever was woken when it became clean may not have found it.
+                self.ledger.wake();
             }
             Outcome::Freed => self.failing.store(false, Ordering::Relaxed),
             Outcome::Nothing => {}

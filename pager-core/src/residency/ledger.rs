@@ -213,7 +213,7 @@ impl Ledger {
 
     /// Wakes waiters. Costs a load when there are none; a waiter that registers
     /// at this very moment is woken by its timeout.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if self.has_waiters() {
             drop(lock(&self.gate));
             self.released.notify_all();
