@@ -20,6 +20,7 @@
 //! residency  when bytes move: budget, write-behind, read-ahead
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
+//! seam       where tests let system calls fail; nothing without the test kit
 //! testkit    the conformance suite, the model, the backend that fails on purpose
 //! ```
 
@@ -29,6 +30,8 @@ mod memory;
 mod payload;
 mod registry;
 mod residency;
+#[doc(hidden)]
+pub mod seam;
 mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;

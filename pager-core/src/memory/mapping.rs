@@ -155,7 +155,13 @@ impl WipedOnFork {
 #[cfg(all(unix, not(miri)))]
 mod system {
     use super::{HUGE_PAGE_BYTES, NonNull, io};
+    use crate::seam::{self, Call};
     use rustix::mm::{self, MapFlags, ProtFlags};
+
+    /// Whether the call may be made: always, except in tests that let it fail.
+    fn ask(call: Call) -> io::Result<()> {
+        seam::enter(call).map_err(io::Error::from_raw_os_error)
+    }
 
     /// Maps `len_bytes`, a multiple of the huge page size, at such a multiple.
     pub(super) fn map(len_bytes: usize, huge: bool) -> io::Result<NonNull<u8>> {
@@ -163,6 +169,7 @@ mod system {
         // both ends off.
         let wide_bytes = len_bytes + HUGE_PAGE_BYTES;
         let flags = MapFlags::PRIVATE | reserve_flags();
+        ask(Call::Mmap)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let wide = unsafe {
             mm::mmap_anonymous(
@@ -203,6 +210,7 @@ mod system {
 
     #[cfg(target_os = "linux")]
     fn advise_new(start: NonNull<u8>, len_bytes: usize, huge: bool) -> io::Result<()> {
+        ask(Call::Madvise)?;
         // SAFETY: the range was mapped by the caller; the advice takes effect in
         // children only.
         unsafe {
@@ -212,7 +220,7 @@ mod system {
                 mm::Advice::LinuxWipeOnFork,
             )
         }?;
-        if huge {
+        if huge && ask(Call::Madvise).is_ok() {
             // A kernel without huge pages says EINVAL; the memory works all the
             // same, and the swap backend's diagnosis tells.
             // SAFETY: as above; this advice changes no content.
@@ -231,7 +239,7 @@ mod system {
     ///
     /// The range was mapped by [`map`] and nobody will reach it again.
     pub(super) unsafe fn unmap(start: NonNull<u8>, len_bytes: usize) {
-        if len_bytes > 0 {
+        if len_bytes > 0 && ask(Call::Munmap).is_ok() {
             // SAFETY: by contract. It can only fail by splitting a mapping when
             // the process is at its limit of mappings; the range is then leaked.
             let _ = unsafe { mm::munmap(start.as_ptr().cast(), len_bytes) };
@@ -242,6 +250,7 @@ mod system {
     ///
     /// The range was mapped by [`map`], and its content is not needed any more.
     pub(super) unsafe fn discard(start: NonNull<u8>, len_bytes: usize) -> io::Result<()> {
+        ask(Call::Madvise)?;
         #[cfg(target_os = "linux")]
         // SAFETY: by contract.
         unsafe {

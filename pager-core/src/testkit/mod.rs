@@ -15,6 +15,7 @@
 //! null_backend     does nothing, to measure what is around it
 //! faulty_backend   a wrapper that fails on demand
 //! gated_backend    a wrapper whose operations wait until a test lets them go
+//! syscalls         the fault layer: system calls that fail or fall short by plan
 //! ```
 
 pub mod conformance;
@@ -25,6 +26,7 @@ mod keeping_backend;
 mod memory_backend;
 pub mod model;
 mod null_backend;
+pub mod syscalls;
 
 pub use conformance::{Fixture, Guarantee};
 pub use faulty_backend::{Failure, FaultyBackend, Operation};
