@@ -64,6 +64,8 @@ mod system {
     use rustix::mm::{self, Advice};
 
     use super::Hint;
+    use crate::sys;
+    use pager_core::seam::Call;
 
     pub(super) fn advise(words: &[u64], pages: &Range<usize>, hint: Hint) -> io::Result<()> {
         let advice = match hint {
@@ -74,6 +76,7 @@ mod system {
         };
         let page_bytes = page_bytes();
         let start = words.as_ptr().with_addr(pages.start * page_bytes);
+        sys::ask(Call::Madvise)?;
         // SAFETY:
         // - every page of the range holds at least one of `words` or lies
         //   between two that do, so all of it is mapped while they are borrowed;

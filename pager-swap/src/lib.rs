@@ -46,6 +46,7 @@
 //! stats       what all of this looks like from outside
 //! diagnose    why swap may not work here
 //! advise      madvise (the only unsafe)
+//! sys         the other system calls
 //! ```
 
 mod advise;
@@ -59,6 +60,7 @@ mod patience;
 mod read_back;
 mod seed_mode;
 mod stats;
+mod sys;
 mod watch;
 
 pub use backend::{SwapBackend, SwapSlot};

@@ -14,6 +14,7 @@ use std::ops::Range;
 use pager_core::ProcessStamp;
 
 use crate::advise::{Rounding, page_bytes};
+use crate::sys;
 
 const ENTRY_BYTES: usize = size_of::<u64>();
 const PRESENT: u64 = 1 << 63;
@@ -86,8 +87,7 @@ impl Pagemap {
             return None;
         }
         let pagemap = Self {
-            // The standard library opens with `O_CLOEXEC`.
-            file: File::open("/proc/self/pagemap").ok()?,
+            file: sys::open("/proc/self/pagemap").ok()?,
             owner: ProcessStamp::current(),
         };
         let in_use = [1u64; 1];
@@ -124,17 +124,19 @@ impl Pagemap {
         Some(seen)
     }
 
-    #[cfg(unix)]
+    /// Fills all of `entries`.
     fn read(&self, page: usize, entries: &mut [u8]) -> io::Result<()> {
-        use std::os::unix::fs::FileExt;
-        self.file
-            .read_exact_at(entries, (page * ENTRY_BYTES) as u64)
-    }
-
-    #[cfg(not(unix))]
-    fn read(&self, _: usize, _: &mut [u8]) -> io::Result<()> {
-        let _ = &self.file;
-        Err(io::ErrorKind::Unsupported.into())
+        let mut done = 0;
+        while done < entries.len() {
+            let offset = (page * ENTRY_BYTES + done) as u64;
+            match sys::pread(&self.file, &mut entries[done..], offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
