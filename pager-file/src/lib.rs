@@ -34,6 +34,7 @@
 //! quota     bytes that may be stored
 //! size_limit bytes that a file may have
 //! stats     what a backend says about itself
+//! sys       the system calls, all of them
 //! ```
 
 #[cfg(unix)]
@@ -53,6 +54,8 @@ mod segment;
 #[cfg(unix)]
 mod size_limit;
 mod stats;
+#[cfg(unix)]
+mod sys;
 
 pub use backend::{FileBackend, FileSlot};
 pub use config::{FileConfig, FileMode, IoChoice, UnknownName};

@@ -61,7 +61,7 @@ use pager_core::{Error, ProcessStamp, Result, ScratchProblem};
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::{FileConfig, Reaped};
+use crate::{FileConfig, Reaped, sys};
 use root::Root;
 
 /// How every directory of ours is opened.
@@ -156,33 +156,17 @@ impl Drop for ScratchDir {
     }
 }
 
-/// Makes a directory that cannot be opened yet 0700.
-fn private_by_name<P: nix::NixPath + ?Sized>(
-    parent: impl AsFd,
-    name: &P,
-) -> rustix::io::Result<()> {
-    // The C library changes a mode without following a link; the system call
-    // alone cannot.
-    nix::sys::stat::fchmodat(
-        parent,
-        name,
-        nix::sys::stat::Mode::S_IRWXU,
-        nix::sys::stat::FchmodatFlags::NoFollowSymlink,
-    )
-    .map_err(|errno| Errno::from_raw_os_error(errno as i32))
-}
-
 /// What every file of ours is created with: owner reads and writes, 0600.
 pub(crate) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Gives the owner of a new file back the rights that an unusual umask has taken;
 /// it cannot have given any.
 pub(crate) fn ensure_file_mode(file: &OwnedFd) -> rustix::io::Result<()> {
-    let stat = rustix::fs::fstat(file)?;
+    let stat = sys::fstat(file)?;
     if Mode::from_raw_mode(stat.st_mode).contains(FILE_MODE) {
         return Ok(());
     }
-    rustix::fs::fchmod(file, FILE_MODE)
+    sys::fchmod(file, FILE_MODE)
 }
 
 /// Whether two descriptions are of the same file.

@@ -7,7 +7,8 @@ use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::root::Root;
-use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, private_by_name, refused};
+use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, refused};
+use crate::sys;
 
 /// How often a sweep may take a directory away before it is locked, or a name
 /// be in use, until something else must be wrong.
@@ -32,7 +33,7 @@ pub(super) fn create(root: &Root) -> Result<(String, OwnedFd)> {
 /// `None` if another name should be tried.
 fn try_create(root: &Root, name: &str) -> Result<Option<OwnedFd>> {
     let hidden = names::hidden(name);
-    match retry_on_intr(|| rustix::fs::mkdirat(root.fd(), &hidden, Mode::RWXU)) {
+    match retry_on_intr(|| sys::mkdirat(root.fd(), &hidden, Mode::RWXU)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
@@ -40,7 +41,7 @@ fn try_create(root: &Root, name: &str) -> Result<Option<OwnedFd>> {
     let made = lock_and_name(root, &hidden, name);
     if !matches!(made, Ok(Some(_))) {
         // Gone already if a sweep or the rename has taken it; empty if not.
-        let _ = rustix::fs::unlinkat(root.fd(), &hidden, AtFlags::REMOVEDIR);
+        let _ = sys::unlinkat(root.fd(), &hidden, AtFlags::REMOVEDIR);
     }
     made
 }
@@ -51,20 +52,20 @@ fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd
         Err(errno) if is_taken_away(errno) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
     };
-    match retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+    match retry_on_intr(|| sys::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => {}
         // A sweep holds it, and is about to remove it.
         Err(Errno::WOULDBLOCK) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
     }
-    match retry_on_intr(|| rustix::fs::renameat(root.fd(), hidden, root.fd(), name)) {
+    match retry_on_intr(|| sys::renameat(root.fd(), hidden, name)) {
         Ok(()) => {}
         Err(errno) if is_taken_away(errno) || is_in_use(errno) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
     }
     // The name must lead to what is locked.
-    let named = rustix::fs::statat(root.fd(), name, AtFlags::SYMLINK_NOFOLLOW);
-    let locked = rustix::fs::fstat(&fd);
+    let named = sys::lstatat(root.fd(), name);
+    let locked = sys::fstat(&fd);
     match (named, locked) {
         (Ok(named), Ok(locked)) if is_same_file(&named, &locked) => Ok(Some(fd)),
         _ => Ok(None),
@@ -74,23 +75,22 @@ fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd
 /// Opens the new directory and makes its mode 0700, whatever the umask has left
 /// of it.
 fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<OwnedFd> {
-    let open =
-        || retry_on_intr(|| rustix::fs::openat(root.fd(), hidden, OPEN_DIRECTORY, Mode::empty()));
+    let open = || retry_on_intr(|| sys::openat(root.fd(), hidden, OPEN_DIRECTORY, Mode::empty()));
     let fd = match open() {
         Err(Errno::ACCESS) => {
             // The umask has taken the owner's own rights.
-            private_by_name(root.fd(), hidden)?;
+            sys::lchmodat(root.fd(), hidden, Mode::RWXU)?;
             open()?
         }
         opened => opened?,
     };
-    let stat = rustix::fs::fstat(&fd)?;
+    let stat = sys::fstat(&fd)?;
     if !is_mine(&stat) {
         // Not the directory that was made: it was swept, and the name taken.
         return Err(Errno::NOENT);
     }
     if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
-        rustix::fs::fchmod(&fd, Mode::RWXU)?;
+        sys::fchmod(&fd, Mode::RWXU)?;
     }
     Ok(fd)
 }

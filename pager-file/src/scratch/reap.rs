@@ -9,12 +9,12 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use pager_core::{Error, Result};
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::root::Root;
 use super::{OPEN_DIRECTORY, is_mine, is_same_file, names};
-use crate::Reaped;
+use crate::{Reaped, sys};
 
 /// Unit of `st_blocks`.
 const BLOCK_BYTES: u64 = 512;
@@ -37,7 +37,7 @@ pub(super) fn sweep(root: &Root) -> Result<Reaped> {
         source: errno.into(),
     };
     let mut total = Reaped::default();
-    for entry in Dir::read_from(root.fd()).map_err(failed)? {
+    for entry in sys::list(root.fd()).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if names::is_ours(entry.file_name().to_bytes()) {
             sweep_one(root, entry.file_name(), &mut total);
@@ -47,8 +47,7 @@ pub(super) fn sweep(root: &Root) -> Result<Reaped> {
 }
 
 fn sweep_one(root: &Root, name: &CStr, total: &mut Reaped) {
-    let opened =
-        retry_on_intr(|| rustix::fs::openat(root.fd(), name, OPEN_DIRECTORY, Mode::empty()));
+    let opened = retry_on_intr(|| sys::openat(root.fd(), name, OPEN_DIRECTORY, Mode::empty()));
     let fd = match opened {
         Ok(fd) => fd,
         // Gone, no directory, a link, or another user's.
@@ -58,10 +57,10 @@ fn sweep_one(root: &Root, name: &CStr, total: &mut Reaped) {
             return;
         }
     };
-    if !rustix::fs::fstat(&fd).is_ok_and(|stat| is_mine(&stat)) {
+    if !sys::fstat(&fd).is_ok_and(|stat| is_mine(&stat)) {
         return;
     }
-    match retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+    match retry_on_intr(|| sys::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             total.live_directories += 1;
@@ -82,7 +81,7 @@ fn sweep_one(root: &Root, name: &CStr, total: &mut Reaped) {
             total.failed_directories += 1;
             // A child forked meanwhile may share the descriptor; the dead
             // directory must not look alive for as long as that child lives.
-            let _ = rustix::fs::flock(&fd, FlockOperation::Unlock);
+            let _ = sys::flock(&fd, FlockOperation::Unlock);
         }
     }
 }
@@ -127,7 +126,7 @@ pub(super) fn remove(
 
 /// One pass over the directory. Subdirectories are never ours, and stay.
 fn remove_files(fd: BorrowedFd<'_>, removed: &mut Removed) {
-    let Ok(entries) = Dir::read_from(fd) else {
+    let Ok(entries) = sys::list(fd) else {
         return;
     };
     for entry in entries {
@@ -137,7 +136,7 @@ fn remove_files(fd: BorrowedFd<'_>, removed: &mut Removed) {
             continue;
         }
         let bytes = freed_bytes(fd, name);
-        if retry_on_intr(|| rustix::fs::unlinkat(fd, name, AtFlags::empty())).is_ok() {
+        if retry_on_intr(|| sys::unlinkat(fd, name, AtFlags::empty())).is_ok() {
             removed.files += 1;
             removed.bytes += bytes;
         }
@@ -146,7 +145,7 @@ fn remove_files(fd: BorrowedFd<'_>, removed: &mut Removed) {
 
 /// What unlinking the file gives back, as far as this name decides it.
 fn freed_bytes(fd: BorrowedFd<'_>, name: &CStr) -> u64 {
-    match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match sys::lstatat(fd, name) {
         Ok(stat) if stat.st_nlink == 1 => {
             u64::try_from(stat.st_blocks).unwrap_or_default() * BLOCK_BYTES
         }
@@ -155,18 +154,18 @@ fn freed_bytes(fd: BorrowedFd<'_>, name: &CStr) -> u64 {
 }
 
 fn remove_name(root: &Root, name: impl rustix::path::Arg + Copy, fd: BorrowedFd<'_>) -> End {
-    let named = match rustix::fs::statat(root.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+    let named = match sys::lstatat(root.fd(), name) {
         Ok(named) => named,
         Err(Errno::NOENT) => return End::GoneBefore,
         Err(_) => return End::Left,
     };
-    let Ok(locked) = rustix::fs::fstat(fd) else {
+    let Ok(locked) = sys::fstat(fd) else {
         return End::Left;
     };
     if !is_same_file(&named, &locked) {
         return End::GoneBefore;
     }
-    match retry_on_intr(|| rustix::fs::unlinkat(root.fd(), name, AtFlags::REMOVEDIR)) {
+    match retry_on_intr(|| sys::unlinkat(root.fd(), name, AtFlags::REMOVEDIR)) {
         Ok(()) => End::Removed,
         Err(Errno::NOENT) => End::GoneBefore,
         Err(_) => End::Left,

@@ -12,7 +12,8 @@ use pager_core::{Result, ScratchProblem};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{OPEN_DIRECTORY, is_mine, private_by_name, refused, unavailable};
+use super::{OPEN_DIRECTORY, is_mine, refused, unavailable};
+use crate::sys;
 
 /// The scratch root, open.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Root {
         const TMPFS_MAGIC: u32 = 0x0102_1994;
         const RAMFS_MAGIC: u32 = 0x8584_58f6;
 
-        let found = retry_on_intr(|| rustix::fs::fstatfs(&self.fd))
+        let found = retry_on_intr(|| sys::fstatfs(&self.fd))
             .map_err(|errno| unavailable(&self.path, ScratchProblem::Refused, Some(errno)))?;
         // The field is a signed word of the platform; the numbers have 32 bits.
         #[allow(
@@ -89,7 +90,7 @@ impl Root {
     }
 
     fn refuse_strangers(&self) -> Result<()> {
-        let stat = retry_on_intr(|| rustix::fs::fstat(&self.fd))
+        let stat = retry_on_intr(|| sys::fstat(&self.fd))
             .map_err(|errno| unavailable(&self.path, ScratchProblem::Refused, Some(errno)))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         let owner_is_trusted = is_mine(&stat) || stat.st_uid == 0;
@@ -102,11 +103,11 @@ impl Root {
 }
 
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
-    retry_on_intr(|| rustix::fs::openat(CWD, path, OPEN_DIRECTORY, Mode::empty()))
+    retry_on_intr(|| sys::openat(CWD, path, OPEN_DIRECTORY, Mode::empty()))
 }
 
 fn make(path: &Path) -> Result<()> {
-    let made = retry_on_intr(|| rustix::fs::mkdirat(CWD, path, Mode::RWXU));
+    let made = retry_on_intr(|| sys::mkdirat(CWD, path, Mode::RWXU));
     match made.and_then(|()| ensure_mode(path)) {
         // Another process may have made it in between.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -116,16 +117,16 @@ fn make(path: &Path) -> Result<()> {
 
 /// Gives us back the rights to a new root that an unusual umask has taken.
 fn ensure_mode(path: &Path) -> rustix::io::Result<()> {
-    let stat = rustix::fs::lstat(path)?;
+    let stat = sys::lstatat(CWD, path)?;
     if Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU) || !is_mine(&stat) {
         return Ok(());
     }
-    private_by_name(CWD, path)
+    sys::lchmodat(CWD, path, Mode::RWXU)
 }
 
 /// Finds out by the path what the system meant; the answer is for people only.
 fn why_not_opened(path: &Path, errno: Errno) -> pager_core::Error {
-    let found = rustix::fs::lstat(path);
+    let found = sys::lstatat(CWD, path);
     let problem = match (errno, found) {
         (_, Ok(stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
             ScratchProblem::SymbolicLink

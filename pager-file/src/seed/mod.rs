@@ -14,11 +14,10 @@
 mod transfer;
 
 use std::ops::Range;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno as NixErrno;
 use pager_core::{Error, Payload, Result, ScratchProblem, Usage, Window};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -26,7 +25,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::BACKEND;
 use crate::quota::Quota;
 use crate::scratch::{FILE_MODE, ScratchDir, ensure_file_mode};
-use crate::size_limit;
+use crate::{size_limit, sys};
 
 /// How often a name that exists already is passed over. The directory is ours
 /// alone, so even one is a surprise.
@@ -200,7 +199,7 @@ impl SeedStore {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let name = file_name(number);
             let opened =
-                retry_on_intr(|| rustix::fs::openat(self.directory.fd(), &name, flags, FILE_MODE));
+                retry_on_intr(|| sys::openat(self.directory.fd(), &name, flags, FILE_MODE));
             let file = match opened {
                 Ok(file) => file,
                 Err(Errno::EXIST) => continue,
@@ -218,11 +217,11 @@ impl SeedStore {
 
     fn open(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        retry_on_intr(|| rustix::fs::openat(self.directory.fd(), name, flags, Mode::empty()))
+        retry_on_intr(|| sys::openat(self.directory.fd(), name, flags, Mode::empty()))
     }
 
     fn remove(&self, name: &str) -> rustix::io::Result<()> {
-        retry_on_intr(|| rustix::fs::unlinkat(self.directory.fd(), name, AtFlags::empty()))
+        retry_on_intr(|| sys::unlinkat(self.directory.fd(), name, AtFlags::empty()))
     }
 
     fn failed(&self, operation: &'static str, name: &str, bytes: usize, errno: Errno) -> Error {
@@ -246,10 +245,9 @@ fn file_name(number: u64) -> String {
 /// Closes a file that was written, and says what dropping would not: network
 /// file systems report a failed write only here.
 fn close(file: OwnedFd) -> rustix::io::Result<()> {
-    match nix::unistd::close(file.into_raw_fd()) {
+    match sys::close(file) {
         // Interrupted or not, the descriptor is closed.
-        // https://man7.org/linux/man-pages/man2/close.2.html
-        Ok(()) | Err(NixErrno::EINTR) => Ok(()),
-        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
+        Ok(()) | Err(Errno::INTR) => Ok(()),
+        failed => failed,
     }
 }

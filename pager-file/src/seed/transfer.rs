@@ -11,6 +11,8 @@ use std::os::fd::AsFd;
 use pager_core::{Payload, Window};
 use rustix::io::{Errno, Result, retry_on_intr};
 
+use crate::sys;
+
 const WORD_BYTES: usize = size_of::<u64>();
 
 /// Most buffers of one vectored write (`IOV_MAX` of Linux and the BSDs).
@@ -37,7 +39,7 @@ pub(super) fn write_payload(file: impl AsFd, payload: &Payload<'_>) -> Result<()
         }
         let mut unwritten = &mut slices[..];
         while !unwritten.is_empty() {
-            let written = retry_on_intr(|| rustix::io::pwritev(&file, unwritten, offset))?;
+            let written = retry_on_intr(|| sys::pwritev(&file, unwritten, offset))?;
             if written == 0 {
                 // Never seen on a file; going on would not end.
                 return Err(Errno::IO);
@@ -81,7 +83,7 @@ fn retry_on_intr_filling(
 ) -> Result<usize> {
     loop {
         let filled = window.fill_with(max_bytes, |unfilled| {
-            rustix::io::pread(&file, unfilled, offset).map(|(filled, _)| filled)
+            sys::pread_uninit(&file, unfilled, offset)
         });
         if filled != Err(Errno::INTR) {
             return filled;
@@ -94,7 +96,7 @@ fn retry_on_intr_filling(
 pub(super) fn read_ahead(file: impl AsFd, range: Range<usize>) {
     let offset = (range.start * WORD_BYTES) as u64;
     let len = std::num::NonZeroU64::new((range.len() * WORD_BYTES) as u64);
-    let _ = rustix::fs::fadvise(file, offset, len, rustix::fs::Advice::WillNeed);
+    let _ = sys::fadvise(file, offset, len, rustix::fs::Advice::WillNeed);
 }
 
 /// Elsewhere there is nobody to ask in one common way.

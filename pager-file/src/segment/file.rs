@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, OFlags};
 
 use super::span::Span;
 use crate::scratch::{FILE_MODE, ensure_file_mode};
+use crate::sys;
 
 /// One segment file.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl SegmentFile {
     fn fallocate(&self, flags: rustix::fs::FallocateFlags, span: Span) -> rustix::io::Result<()> {
         // A signal ends a long allocation with EINTR and nothing done.
         rustix::io::retry_on_intr(|| {
-            rustix::fs::fallocate(&self.fd, flags, span.offset_bytes, span.len_bytes)
+            sys::fallocate(&self.fd, flags, span.offset_bytes, span.len_bytes)
         })
     }
 
@@ -95,8 +96,7 @@ impl SegmentFile {
     /// `EINVAL` where the file system has none.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn set_direct(&self) -> rustix::io::Result<()> {
-        let flags = rustix::fs::fcntl_getfl(&self.fd)?;
-        rustix::fs::fcntl_setfl(&self.fd, flags | OFlags::DIRECT)
+        sys::fcntl_add_flags(&self.fd, OFlags::DIRECT)
     }
 
     /// Counts bytes written through the page cache; true once for about every
@@ -127,7 +127,7 @@ fn outcome(done: rustix::io::Result<()>) -> io::Result<Outcome> {
 fn create_unnamed(directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     // With O_EXCL nobody can give the file a name later.
     let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::io::retry_on_intr(|| rustix::fs::openat(directory, ".", flags, FILE_MODE))
+    rustix::io::retry_on_intr(|| sys::openat(directory, ".", flags, FILE_MODE))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -149,11 +149,10 @@ fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         // Relaxed: numbers need only differ.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("segment-{}-{number}", std::process::id());
-        let created =
-            rustix::io::retry_on_intr(|| rustix::fs::openat(directory, &name, flags, FILE_MODE));
+        let created = rustix::io::retry_on_intr(|| sys::openat(directory, &name, flags, FILE_MODE));
         match created {
             Ok(fd) => {
-                rustix::fs::unlinkat(directory, &name, AtFlags::empty())?;
+                sys::unlinkat(directory, &name, AtFlags::empty())?;
                 return Ok(fd);
             }
             Err(rustix::io::Errno::EXIST) => {}

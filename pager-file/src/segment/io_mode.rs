@@ -14,7 +14,7 @@ use pager_core::{PAGE_BYTES, Result};
 use super::file::SegmentFile;
 use super::staging::StagingPool;
 use crate::config::IoChoice;
-use crate::size_limit;
+use crate::{size_limit, sys};
 
 /// Unit of reading and writing: every transfer starts and ends at a multiple.
 pub(super) const BLOCK_BYTES: usize = PAGE_BYTES;
@@ -124,7 +124,7 @@ impl IoPlan {
         } else {
             // No read-ahead: a read of one block brings one block. Advice that
             // is refused changes no result.
-            let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+            let _ = sys::fadvise(file, 0, None, rustix::fs::Advice::Random);
         }
         let _ = file;
         Ok(())
@@ -154,14 +154,14 @@ fn try_direct(file: &SegmentFile, staging: &StagingPool) -> Result<usize, String
     let read = &mut rest[..BLOCK_BYTES];
     written.fill(0xa5);
     read.fill(0);
-    match rustix::io::retry_on_intr(|| rustix::io::pwrite(file, written, 0)) {
+    match rustix::io::retry_on_intr(|| sys::pwrite(file, written, 0)) {
         Ok(BLOCK_BYTES) => {}
         Ok(len) => return Err(format!("a direct write of a block wrote {len} bytes")),
         // A full medium says nothing against a file system that says how.
         Err(error) if advertised.is_some() && is_full(&error.into()) => return Ok(align_bytes),
         Err(error) => return Err(format!("a direct write failed ({error})")),
     }
-    match rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *read, 0)) {
+    match rustix::io::retry_on_intr(|| sys::pread(file, &mut *read, 0)) {
         Ok(BLOCK_BYTES) if read == written => Ok(align_bytes),
         Ok(_) => Err("a direct read did not return what was written".to_owned()),
         Err(error) => Err(format!("a direct read failed ({error})")),
@@ -177,12 +177,12 @@ fn try_direct(_file: &SegmentFile, _staging: &StagingPool) -> Result<usize, Stri
 /// say (`STATX_DIOALIGN`, Linux 6.1).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn advertised_align_bytes(file: &SegmentFile) -> Result<Option<usize>, String> {
-    use rustix::fs::{AtFlags, StatxFlags};
+    use rustix::fs::StatxFlags;
 
     /// Not among the flags of rustix yet.
     const DIOALIGN: u32 = 0x2000;
     let flags = StatxFlags::from_bits_retain(DIOALIGN);
-    let Ok(found) = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, flags) else {
+    let Ok(found) = sys::statx(file, flags) else {
         return Ok(None);
     };
     if found.stx_mask & DIOALIGN == 0 {
@@ -205,7 +205,7 @@ fn advertised_align_bytes(file: &SegmentFile) -> Result<Option<usize>, String> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn buffered_mode(file: &SegmentFile) -> SegmentIo {
     let block = [io::IoSlice::new(&[0; 512])];
-    match rustix::io::pwritev2(file, &block, 0, super::transfer::DONTCACHE) {
+    match sys::pwritev2(file, &block, 0, super::transfer::DONTCACHE) {
         Ok(_) => SegmentIo::DontCache,
         Err(_) => SegmentIo::DropBehind,
     }
@@ -221,7 +221,7 @@ fn buffered_mode(_file: &SegmentFile) -> SegmentIo {
 fn is_memory(file: &SegmentFile) -> bool {
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     const RAMFS_MAGIC: u64 = 0x8584_58f6;
-    rustix::fs::fstatfs(file).is_ok_and(|found| {
+    sys::fstatfs(file).is_ok_and(|found| {
         // The type is signed or unsigned, short or long, by platform.
         let magic = found.f_type as u64 & 0xffff_ffff;
         magic == TMPFS_MAGIC || magic == RAMFS_MAGIC

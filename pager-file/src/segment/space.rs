@@ -22,7 +22,7 @@ use super::file::{Outcome, SegmentFile};
 use super::io_mode::is_full;
 use super::span::{Extent, Span};
 use super::stats::Counters;
-use crate::size_limit;
+use crate::{size_limit, sys};
 
 /// Address space of a segment: a terabyte is sixteen descriptors.
 const SEGMENT_BYTES: u64 = 64 << 30;
@@ -242,10 +242,7 @@ impl Space {
             return;
         }
         let space = Arc::clone(self);
-        let started = std::thread::Builder::new()
-            .name("pager-punch".to_owned())
-            .stack_size(128 << 10)
-            .spawn(move || space.sweep());
+        let started = sys::spawn("pager-punch", move || space.sweep());
         if started.is_err() {
             // The next extent that is freed tries again.
             self.sweeping.store(false, Ordering::SeqCst);

@@ -15,7 +15,7 @@ use super::super::file::SegmentFile;
 use super::super::io_mode::{BLOCK_BYTES, SegmentIo};
 use super::super::staging::StagingPool;
 use super::super::stats::Counters;
-use crate::BACKEND;
+use crate::{BACKEND, sys};
 
 /// `RWF_DONTCACHE`, which rustix does not name yet.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -103,7 +103,7 @@ impl BlockIo {
         let mut done = 0;
         while done < len {
             let offset_bytes = blocks.offset_bytes + (at + done) as u64;
-            match rustix::io::pread(blocks.file, &mut buffer[done..], offset_bytes) {
+            match sys::pread(blocks.file, &mut buffer[done..], offset_bytes) {
                 Ok(read) => {
                     self.counters.count_read(read);
                     done += self.progress(blocks, at + done, self.usable(read))?;
@@ -132,7 +132,7 @@ impl BlockIo {
         while done < len {
             let offset_bytes = blocks.offset_bytes + (at + done) as u64;
             let filled = window.fill_with(len - done, |unfilled| {
-                let (filled, _) = rustix::io::pread(blocks.file, unfilled, offset_bytes)?;
+                let filled = sys::pread_uninit(blocks.file, unfilled, offset_bytes)?;
                 self.counters.count_read(filled.len());
                 let usable = self.usable(filled.len());
                 Ok(&mut filled[..usable])
@@ -159,7 +159,7 @@ impl BlockIo {
         {
             // Pages must be clean to be dropped; the advice alone would only
             // begin to write them.
-            rustix::io::retry_on_intr(|| rustix::fs::fdatasync(file))
+            rustix::io::retry_on_intr(|| sys::fdatasync(file))
                 .map_err(|error| self.error("write out", 0, error.into()))?;
             drop_cached(file, 0, None);
         }
@@ -174,12 +174,9 @@ impl BlockIo {
     ) -> rustix::io::Result<usize> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.mode == SegmentIo::DontCache {
-            return rustix::io::pwritev2(file, slices, offset_bytes, DONTCACHE);
+            return sys::pwritev2(file, slices, offset_bytes, DONTCACHE);
         }
-        #[cfg(not(target_vendor = "apple"))]
-        return rustix::io::pwritev(file, slices, offset_bytes);
-        #[cfg(target_vendor = "apple")]
-        return rustix::io::pwrite(file, &slices[0], offset_bytes);
+        sys::pwritev(file, slices, offset_bytes)
     }
 
     /// What counts of `moved` bytes: a direct transfer that was cut short is
@@ -243,5 +240,5 @@ impl BlockIo {
 /// Advice: refused, it costs memory and nothing else. Pages that are dirty stay.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn drop_cached(file: &SegmentFile, offset_bytes: u64, len: Option<std::num::NonZeroU64>) {
-    let _ = rustix::fs::fadvise(file, offset_bytes, len, rustix::fs::Advice::DontNeed);
+    let _ = sys::fadvise(file, offset_bytes, len, rustix::fs::Advice::DontNeed);
 }

@@ -1,0 +1,280 @@
+//! The system calls of this crate: every one that can fail, and nobody else makes
+//! any.
+//!
+//! Each function is the call of its name and no more: what to do about an
+//! interruption, a short transfer or an error is the caller's affair. Before each
+//! of them a test may say that it fails or falls short
+//! ([`pager_core::seam`]); in other builds nothing is asked.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+
+use pager_core::seam::{self, Call};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::{self, Errno, Result};
+use rustix::path::Arg;
+
+fn ask(call: Call) -> Result<()> {
+    seam::enter(call).map_err(Errno::from_raw_os_error)
+}
+
+/// How many of `wanted` bytes may be moved at most, if not all.
+fn ask_to_move(call: Call, wanted: impl FnOnce() -> usize) -> Result<Option<usize>> {
+    seam::transfer(call, wanted).map_err(Errno::from_raw_os_error)
+}
+
+// ---- names ----
+
+pub(crate) fn openat(dir: impl AsFd, path: impl Arg, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    ask(Call::Openat)?;
+    fs::openat(dir, path, flags, mode)
+}
+
+pub(crate) fn mkdirat(dir: impl AsFd, path: impl Arg, mode: Mode) -> Result<()> {
+    ask(Call::Mkdirat)?;
+    fs::mkdirat(dir, path, mode)
+}
+
+pub(crate) fn unlinkat(dir: impl AsFd, path: impl Arg, flags: AtFlags) -> Result<()> {
+    ask(Call::Unlinkat)?;
+    fs::unlinkat(dir, path, flags)
+}
+
+/// Renames within `dir`.
+pub(crate) fn renameat(dir: BorrowedFd<'_>, from: impl Arg, to: impl Arg) -> Result<()> {
+    ask(Call::Renameat)?;
+    fs::renameat(dir, from, dir, to)
+}
+
+/// Looks at a name, not through it.
+pub(crate) fn lstatat(dir: impl AsFd, path: impl Arg) -> Result<Stat> {
+    ask(Call::Newfstatat)?;
+    fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Changes the mode of a name, not through it. The C library can; the system call
+/// alone cannot.
+pub(crate) fn lchmodat<P: nix::NixPath + ?Sized>(
+    dir: impl AsFd,
+    path: &P,
+    mode: Mode,
+) -> Result<()> {
+    use nix::sys::stat::{FchmodatFlags, fchmodat};
+
+    ask(Call::Fchmodat)?;
+    let mode = nix::sys::stat::Mode::from_bits_truncate(mode.as_raw_mode());
+    fchmodat(dir, path, mode, FchmodatFlags::NoFollowSymlink)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+/// The entries of a directory.
+pub(crate) fn list(dir: impl AsFd) -> Result<Listing> {
+    ask(Call::Openat)?;
+    fs::Dir::read_from(dir).map(Listing)
+}
+
+/// See [`list`].
+#[derive(Debug)]
+pub(crate) struct Listing(fs::Dir);
+
+impl Iterator for Listing {
+    type Item = Result<fs::DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match ask(Call::Getdents) {
+            Ok(()) => self.0.next(),
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+}
+
+// ---- descriptors ----
+
+pub(crate) fn fstat(fd: impl AsFd) -> Result<Stat> {
+    ask(Call::Fstat)?;
+    fs::fstat(fd)
+}
+
+pub(crate) fn fchmod(fd: impl AsFd, mode: Mode) -> Result<()> {
+    ask(Call::Fchmod)?;
+    fs::fchmod(fd, mode)
+}
+
+pub(crate) fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<()> {
+    ask(Call::Flock)?;
+    fs::flock(fd, operation)
+}
+
+/// Closes, and says what dropping would not. Whatever it says, the descriptor is
+/// closed: <https://man7.org/linux/man-pages/man2/close.2.html>.
+pub(crate) fn close(fd: OwnedFd) -> Result<()> {
+    let asked = ask(Call::Close);
+    nix::unistd::close(fd.into_raw_fd())
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+        .and(asked)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn fstatfs(fd: impl AsFd) -> Result<fs::StatFs> {
+    ask(Call::Fstatfs)?;
+    fs::fstatfs(fd)
+}
+
+/// Looks at a descriptor.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn statx(fd: impl AsFd, flags: fs::StatxFlags) -> Result<fs::Statx> {
+    ask(Call::Statx)?;
+    fs::statx(fd, "", AtFlags::EMPTY_PATH, flags)
+}
+
+/// Adds `flags` to those of a descriptor.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn fcntl_add_flags(fd: impl AsFd, flags: OFlags) -> Result<()> {
+    ask(Call::Fcntl)?;
+    let before = fs::fcntl_getfl(&fd)?;
+    ask(Call::Fcntl)?;
+    fs::fcntl_setfl(&fd, before | flags)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn fallocate(
+    fd: impl AsFd,
+    flags: fs::FallocateFlags,
+    offset_bytes: u64,
+    len_bytes: u64,
+) -> Result<()> {
+    ask(Call::Fallocate)?;
+    fs::fallocate(fd, flags, offset_bytes, len_bytes)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn fdatasync(fd: impl AsFd) -> Result<()> {
+    ask(Call::Fdatasync)?;
+    fs::fdatasync(fd)
+}
+
+/// `len_bytes` of `None` is all that follows.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn fadvise(
+    fd: impl AsFd,
+    offset_bytes: u64,
+    len_bytes: Option<std::num::NonZeroU64>,
+    advice: fs::Advice,
+) -> Result<()> {
+    ask(Call::Fadvise)?;
+    fs::fadvise(fd, offset_bytes, len_bytes, advice)
+}
+
+// ---- bytes ----
+
+pub(crate) fn pread(fd: impl AsFd, buffer: &mut [u8], offset_bytes: u64) -> Result<usize> {
+    let limit = ask_to_move(Call::Pread, || buffer.len())?;
+    let read = io::pread(fd, &mut *buffer, offset_bytes)?;
+    Ok(cut(&mut buffer[..read], limit).len())
+}
+
+/// Returns what was read, the front part of `buffer`.
+pub(crate) fn pread_uninit(
+    fd: impl AsFd,
+    buffer: &mut [MaybeUninit<u8>],
+    offset_bytes: u64,
+) -> Result<&mut [u8]> {
+    let limit = ask_to_move(Call::Pread, || buffer.len())?;
+    let (read, _) = io::pread(fd, buffer, offset_bytes)?;
+    Ok(cut(read, limit))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pwrite(fd: impl AsFd, bytes: &[u8], offset_bytes: u64) -> Result<usize> {
+    match ask_to_move(Call::Pwrite, || bytes.len())? {
+        None => io::pwrite(fd, bytes, offset_bytes),
+        Some(limit) => write_part(&[IoSlice::new(bytes)], limit, |slices| {
+            io::pwritev(&fd, slices, offset_bytes)
+        }),
+    }
+}
+
+pub(crate) fn pwritev(fd: impl AsFd, slices: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {
+    #[cfg(not(target_vendor = "apple"))]
+    let write = |slices: &[IoSlice<'_>]| io::pwritev(&fd, slices, offset_bytes);
+    // No such call there: the first slice alone is a short write.
+    #[cfg(target_vendor = "apple")]
+    let write = |slices: &[IoSlice<'_>]| io::pwrite(&fd, &slices[0], offset_bytes);
+    match ask_to_move(Call::Pwritev, || total(slices))? {
+        None => write(slices),
+        Some(limit) => write_part(slices, limit, write),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pwritev2(
+    fd: impl AsFd,
+    slices: &[IoSlice<'_>],
+    offset_bytes: u64,
+    flags: io::ReadWriteFlags,
+) -> Result<usize> {
+    let write = |slices: &[IoSlice<'_>]| io::pwritev2(&fd, slices, offset_bytes, flags);
+    match ask_to_move(Call::Pwritev2, || total(slices))? {
+        None => write(slices),
+        Some(limit) => write_part(slices, limit, write),
+    }
+}
+
+fn total(slices: &[IoSlice<'_>]) -> usize {
+    slices.iter().map(|slice| slice.len()).sum()
+}
+
+/// A read that a test cuts short: what lies behind it is rubbish.
+fn cut(read: &mut [u8], limit: Option<usize>) -> &mut [u8] {
+    let Some(limit) = limit else { return read };
+    let (front, rest) = read.split_at_mut(limit.min(read.len()));
+    rest.fill(0xee);
+    front
+}
+
+/// A write that a test cuts short: no more than `limit` bytes arrive. Direct I/O
+/// refuses parts of blocks; of those, whole ones arrive.
+fn write_part(
+    slices: &[IoSlice<'_>],
+    limit: usize,
+    write: impl Fn(&[IoSlice<'_>]) -> Result<usize>,
+) -> Result<usize> {
+    if limit == 0 {
+        return Ok(0);
+    }
+    match write(&front(slices, limit)) {
+        Err(Errno::INVAL) => {
+            let blocks = front(slices, limit - limit % pager_core::PAGE_BYTES);
+            if !blocks.is_empty() {
+                write(&blocks)?;
+            }
+            Ok(limit)
+        }
+        written => written,
+    }
+}
+
+fn front<'s>(slices: &'s [IoSlice<'_>], mut limit: usize) -> Vec<IoSlice<'s>> {
+    let mut front = Vec::new();
+    for slice in slices {
+        let len = slice.len().min(limit);
+        limit -= len;
+        if len > 0 {
+            front.push(IoSlice::new(&slice[..len]));
+        }
+    }
+    front
+}
+
+// ---- threads ----
+
+/// Starts a thread with a small stack.
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    ask(Call::Clone)?;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(128 << 10)
+        .spawn(run)
+        .map(drop)
+}
