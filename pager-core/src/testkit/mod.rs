@@ -15,9 +15,12 @@
 //! null_backend     does nothing, to measure what is around it
 //! faulty_backend   a wrapper that fails on demand
 //! gated_backend    a wrapper whose operations wait until a test lets them go
+//! scenario         the script that is played once for every fault
+//! campaign         every fault that there can be, and what came of them
 //! syscalls         the fault layer: system calls that fail or fall short by plan
 //! ```
 
+pub mod campaign;
 pub mod conformance;
 pub mod content;
 mod faulty_backend;
@@ -26,6 +29,7 @@ mod keeping_backend;
 mod memory_backend;
 pub mod model;
 mod null_backend;
+pub mod scenario;
 pub mod syscalls;
 
 pub use conformance::{Fixture, Guarantee};
