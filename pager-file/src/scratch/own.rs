@@ -1,13 +1,13 @@
 //! Making the private directory: locked before it has its name.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use pager_core::{Error, Result};
-use rustix::fs::{AtFlags, FlockOperation, Mode};
+use rustix::fs::{AtFlags, FlockOperation, Mode, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::root::Root;
-use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, refused};
+use super::{OPEN_DIRECTORY, is_mine, is_same_file, names, reap, refused};
 use crate::sys;
 
 /// How often a sweep may take a directory away before it is locked, or a name
@@ -47,8 +47,8 @@ fn try_create(root: &Root, name: &str) -> Result<Option<OwnedFd>> {
 }
 
 fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd>> {
-    let fd = match open_private(root, hidden) {
-        Ok(fd) => fd,
+    let (fd, locked) = match open_private(root, hidden) {
+        Ok(opened) => opened,
         Err(errno) if is_taken_away(errno) => return Ok(None),
         Err(errno) => return Err(failed(root, errno)),
     };
@@ -64,17 +64,21 @@ fn lock_and_name(root: &Root, hidden: &str, name: &str) -> Result<Option<OwnedFd
         Err(errno) => return Err(failed(root, errno)),
     }
     // The name must lead to what is locked.
-    let named = sys::lstatat(root.fd(), name);
-    let locked = sys::fstat(&fd);
-    match (named, locked) {
-        (Ok(named), Ok(locked)) if is_same_file(&named, &locked) => Ok(Some(fd)),
-        _ => Ok(None),
+    match retry_on_intr(|| sys::lstatat(root.fd(), name)) {
+        Ok(named) if is_same_file(&named, &locked) => Ok(Some(fd)),
+        Ok(_) => Ok(None),
+        Err(errno) if is_taken_away(errno) => Ok(None),
+        Err(errno) => {
+            // It has its name already, and nobody but us to remove it.
+            reap::remove(root, name, fd.as_fd());
+            Err(failed(root, errno))
+        }
     }
 }
 
 /// Opens the new directory and makes its mode 0700, whatever the umask has left
-/// of it.
-fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<OwnedFd> {
+/// of it. Says which file it is.
+fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<(OwnedFd, Stat)> {
     let open = || retry_on_intr(|| sys::openat(root.fd(), hidden, OPEN_DIRECTORY, Mode::empty()));
     let fd = match open() {
         Err(Errno::ACCESS) => {
@@ -84,15 +88,15 @@ fn open_private(root: &Root, hidden: &str) -> rustix::io::Result<OwnedFd> {
         }
         opened => opened?,
     };
-    let stat = sys::fstat(&fd)?;
+    let stat = retry_on_intr(|| sys::fstat(&fd))?;
     if !is_mine(&stat) {
         // Not the directory that was made: it was swept, and the name taken.
         return Err(Errno::NOENT);
     }
     if Mode::from_raw_mode(stat.st_mode) != Mode::RWXU {
-        sys::fchmod(&fd, Mode::RWXU)?;
+        retry_on_intr(|| sys::fchmod(&fd, Mode::RWXU))?;
     }
-    Ok(fd)
+    Ok((fd, stat))
 }
 
 /// Whether an error means that the name is not our directory's any more.
