@@ -2,7 +2,8 @@
 //! transfer falls short, at every occurrence: both modes, direct and buffered I/O,
 //! with and without checksums and a budget.
 //!
-//! One test, for a plan of faults is the whole process's.
+//! Alone in its binary, for a plan of faults is the whole process's; the tests of
+//! this file take turns.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -10,24 +11,28 @@ mod common;
 
 use std::path::Path;
 
-use common::{names, scratch};
+use common::names;
 use pager_core::Result;
 use pager_core::testkit::campaign::{Depth, every_fault};
 use pager_core::testkit::scenario::Subject;
 use pager_core::testkit::syscalls::Call;
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use rstest::rstest;
 use tempfile::TempDir;
 
 struct Files {
     root: TempDir,
     configure: fn(FileConfig) -> FileConfig,
+    allow_memory_fs: bool,
 }
 
 impl Files {
-    fn new(configure: fn(FileConfig) -> FileConfig) -> Self {
+    fn new(place: &Path, configure: fn(FileConfig) -> FileConfig) -> Self {
         Self {
-            root: scratch(),
+            root: tempfile::tempdir_in(place).unwrap(),
             configure,
+            // Elsewhere the root is examined, by a call that may fail.
+            allow_memory_fs: place != Path::new("/var/tmp"),
         }
     }
 
@@ -41,9 +46,11 @@ impl Subject for Files {
 
     fn open(&self) -> Result<FileBackend> {
         // Freed extents go back to the file system at once, by a thread.
-        let config = FileConfig::new(self.scratch()).slack_bytes(0);
-        let config = (self.configure)(config.quota_bytes(1 << 30));
-        FileBackend::open(config)
+        let config = FileConfig::new(self.scratch())
+            .slack_bytes(0)
+            .quota_bytes(1 << 30)
+            .allow_memory_fs(self.allow_memory_fs);
+        FileBackend::open((self.configure)(config))
     }
 
     fn housekeep(&self, backend: &FileBackend) -> Result<()> {
@@ -72,48 +79,72 @@ impl Subject for Files {
     }
 }
 
-fn campaigns(depth: Depth) {
-    type Configure = fn(FileConfig) -> FileConfig;
-    let kinds: [(&str, Configure, &[Call]); 4] = [
-        (
-            "seed",
-            |config| config.mode(FileMode::Seed),
-            &[Call::Pwritev, Call::Pread, Call::Unlinkat, Call::Close],
-        ),
-        (
-            "segments, best",
-            |config| config,
-            &[Call::Fallocate, Call::Pread, Call::Statx, Call::Clone],
-        ),
-        (
-            "segments, buffered",
-            |config| config.io(IoChoice::Buffered),
-            &[Call::Fallocate, Call::Pread, Call::Fadvise, Call::Pwritev2],
-        ),
-        (
-            "segments, unverified",
-            |config| config.io(IoChoice::Buffered).checksums(false),
-            &[Call::Renameat, Call::Flock, Call::Mkdirat, Call::Getdents],
-        ),
-    ];
-    for (name, configure, calls) in kinds {
-        for (budget, budget_bytes) in [("no budget", None), ("64 KiB", Some(64 << 10))] {
-            let name = format!("file {name}, {budget}");
-            let tally = every_fault(&name, &Files::new(configure), budget_bytes, depth);
-            for call in calls {
-                assert!(tally.of(*call) > 0, "{name}: no {call:?} in {tally:?}");
-            }
-        }
+/// How a backend is configured, and calls that it is known to make then.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    configure: fn(FileConfig) -> FileConfig,
+    calls: &'static [Call],
+}
+
+const SEED: Kind = Kind {
+    name: "seed",
+    configure: |config| config.mode(FileMode::Seed),
+    calls: &[Call::Pwritev, Call::Pread, Call::Unlinkat, Call::Close],
+};
+const DIRECT: Kind = Kind {
+    name: "direct",
+    configure: |config| config.io(IoChoice::Direct),
+    calls: &[Call::Fallocate, Call::Pread, Call::Statx, Call::Fcntl],
+};
+const BUFFERED: Kind = Kind {
+    name: "buffered",
+    configure: |config| config.io(IoChoice::Buffered),
+    calls: &[Call::Fallocate, Call::Pread, Call::Fadvise, Call::Pwritev2],
+};
+const UNVERIFIED: Kind = Kind {
+    name: "unverified",
+    configure: |config| config.checksums(false),
+    calls: &[Call::Renameat, Call::Flock, Call::Mkdirat, Call::Getdents],
+};
+
+/// Memory takes the same calls as a disk does, and is not waited for.
+const MEMORY: &str = "/dev/shm";
+const DISK: &str = "/var/tmp";
+
+const NO_BUDGET: Option<usize> = None;
+const SMALL_BUDGET: Option<usize> = Some(64 << 10);
+
+fn campaign(place: &str, kind: Kind, budget_bytes: Option<usize>, depth: Depth) {
+    let place = Path::new(place);
+    if !place.is_dir() {
+        common::skip(&format!("there is no {}", place.display()));
+        return;
+    }
+    let budget = budget_bytes.map_or("no budget", |_| "small budget");
+    let name = format!("file {}, {budget}, {}", kind.name, place.display());
+    let subject = Files::new(place, kind.configure);
+    let tally = every_fault(&name, &subject, budget_bytes, depth);
+    for call in kind.calls {
+        assert!(tally.of(*call) > 0, "{name}: no {call:?} in {tally:?}");
     }
 }
 
-#[test]
-fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left() {
-    campaigns(Depth::AtMost(6));
+#[rstest]
+fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left(
+    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    campaign(DISK, kind, budget_bytes, Depth::AtMost(1));
+    campaign(MEMORY, kind, budget_bytes, Depth::AtMost(4));
 }
 
-#[test]
-#[ignore = "takes minutes: every call at every occurrence"]
-fn every_call_may_fail_at_every_occurrence_and_nothing_is_left() {
-    campaigns(Depth::Everything);
+#[rstest]
+#[ignore = "takes half an hour in memory: every call at every occurrence"]
+fn every_call_may_fail_at_every_occurrence_and_nothing_is_left(
+    #[values(MEMORY, DISK)] place: &str,
+    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    campaign(place, kind, budget_bytes, Depth::Everything);
 }

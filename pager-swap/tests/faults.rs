@@ -1,7 +1,8 @@
 //! Every system call of the swap backend and of the memory below it fails, at every
 //! occurrence, in both modes, with and without a budget.
 //!
-//! One test, for a plan of faults is the whole process's. Without swap on the
+//! Alone in its binary, for a plan of faults is the whole process's; the tests of
+//! this file take turns. Without swap on the
 //! machine the calls are the same; what they achieve is not looked at.
 
 #![cfg(all(target_os = "linux", not(miri)))]
@@ -11,6 +12,7 @@ use pager_core::testkit::scenario::Subject;
 use pager_core::testkit::syscalls::Call;
 use pager_core::{Arena, Result};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
+use rstest::rstest;
 
 struct Swap(SwapMode);
 
@@ -37,27 +39,41 @@ impl Subject for Swap {
     }
 }
 
-fn campaigns(depth: Depth) {
-    for (name, mode) in [
-        ("arena", SwapMode::Arena),
-        ("seed", SwapMode::Seed(SeedAdvice::Cold)),
-        ("seed pageout", SwapMode::Seed(SeedAdvice::PageOut)),
-    ] {
-        for (budget, budget_bytes) in [("no budget", None), ("64 KiB", Some(64 << 10))] {
-            let name = format!("swap {name}, {budget}");
-            let tally = every_fault(&name, &Swap(mode), budget_bytes, depth);
-            assert!(tally.of(Call::Madvise) > 0, "{name}: {tally:?}");
-        }
+fn campaign(mode: SwapMode, budget_bytes: Option<usize>, depth: Depth) {
+    let budget = budget_bytes.map_or("no budget", |_| "small budget");
+    let name = format!("swap {mode}, {budget}");
+    let tally = every_fault(&name, &Swap(mode), budget_bytes, depth);
+    for call in [Call::Mmap, Call::Madvise, Call::Openat, Call::Pread] {
+        assert!(tally.of(call) > 0, "{name}: no {call:?} in {tally:?}");
     }
 }
 
-#[test]
-fn whatever_call_fails_nothing_is_lost() {
-    campaigns(Depth::AtMost(30));
+const NO_BUDGET: Option<usize> = None;
+const SMALL_BUDGET: Option<usize> = Some(64 << 10);
+
+#[rstest]
+fn whatever_call_fails_nothing_is_lost(
+    #[values(
+        SwapMode::Arena,
+        SwapMode::Seed(SeedAdvice::Cold),
+        SwapMode::Seed(SeedAdvice::PageOut)
+    )]
+    mode: SwapMode,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    campaign(mode, budget_bytes, Depth::AtMost(30));
 }
 
-#[test]
+#[rstest]
 #[ignore = "takes minutes: every call at every occurrence"]
-fn every_call_may_fail_at_every_occurrence_and_nothing_is_lost() {
-    campaigns(Depth::Everything);
+fn every_call_may_fail_at_every_occurrence_and_nothing_is_lost(
+    #[values(
+        SwapMode::Arena,
+        SwapMode::Seed(SeedAdvice::Cold),
+        SwapMode::Seed(SeedAdvice::PageOut)
+    )]
+    mode: SwapMode,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    campaign(mode, budget_bytes, Depth::Everything);
 }

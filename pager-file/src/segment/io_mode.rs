@@ -104,11 +104,8 @@ impl IoPlan {
                 mode: SegmentIo::Direct { memory_align_bytes },
                 reason: "the file system supports it".to_owned(),
             }),
-            Err(why) if choice == IoChoice::Direct => Err(PlanError(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("direct I/O is not to be had: {why}"),
-            ))),
-            Err(why) => buffered(why),
+            Err(refusal) if choice == IoChoice::Direct => Err(PlanError(refusal.into())),
+            Err(refusal) => buffered(refusal.why),
         }
     }
 
@@ -141,36 +138,87 @@ impl<E: Into<io::Error>> From<E> for PlanError {
     }
 }
 
+/// Why direct I/O is not to be had.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    /// What the system said, unless that is what it says where there is no direct
+    /// I/O: a failure that may be over the next time.
+    failure: Option<rustix::io::Errno>,
+}
+
+impl Refusal {
+    /// A call of the trial failed.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn of_call(what: &str, errno: rustix::io::Errno) -> Self {
+        use rustix::io::Errno;
+
+        let is_lasting = matches!(errno, Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS);
+        Self {
+            why: format!("{what} ({errno})"),
+            failure: Some(errno).filter(|_| !is_lasting),
+        }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, failure: None }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.failure {
+            Some(errno) => errno.into(),
+            None => Self::new(
+                io::ErrorKind::Unsupported,
+                format!("direct I/O is not to be had: {}", refusal.why),
+            ),
+        }
+    }
+}
+
 /// Writes a block directly and reads it back; says what memory must be aligned
 /// to, or why not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn try_direct(file: &SegmentFile, staging: &StagingPool) -> Result<usize, String> {
+fn try_direct(file: &SegmentFile, staging: &StagingPool) -> Result<usize, Refusal> {
+    use rustix::io::Errno;
+
     let advertised = advertised_align_bytes(file)?;
     file.set_direct()
-        .map_err(|error| format!("the file system refuses O_DIRECT ({error})"))?;
+        .map_err(|errno| Refusal::of_call("the file system refuses O_DIRECT", errno))?;
     let align_bytes = advertised.unwrap_or(BLOCK_BYTES);
-    let mut staging = staging.get().map_err(|error| error.to_string())?;
+    let mut staging = staging
+        .get()
+        .map_err(|_| Refusal::of_call("there is no memory for a trial", Errno::NOMEM))?;
     let (written, rest) = staging.bytes().split_at_mut(BLOCK_BYTES);
     let read = &mut rest[..BLOCK_BYTES];
     written.fill(0xa5);
     read.fill(0);
     match rustix::io::retry_on_intr(|| sys::pwrite(file, written, 0)) {
         Ok(BLOCK_BYTES) => {}
-        Ok(len) => return Err(format!("a direct write of a block wrote {len} bytes")),
+        Ok(len) => return Err(format!("a direct write of a block wrote {len} bytes").into()),
         // A full medium says nothing against a file system that says how.
-        Err(error) if advertised.is_some() && is_full(&error.into()) => return Ok(align_bytes),
-        Err(error) => return Err(format!("a direct write failed ({error})")),
+        Err(errno) if advertised.is_some() && is_full(&errno.into()) => return Ok(align_bytes),
+        Err(errno) => return Err(Refusal::of_call("a direct write failed", errno)),
     }
     match rustix::io::retry_on_intr(|| sys::pread(file, &mut *read, 0)) {
         Ok(BLOCK_BYTES) if read == written => Ok(align_bytes),
-        Ok(_) => Err("a direct read did not return what was written".to_owned()),
-        Err(error) => Err(format!("a direct read failed ({error})")),
+        Ok(_) => Err("a direct read did not return what was written".into()),
+        Err(errno) => Err(Refusal::of_call("a direct read failed", errno)),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn try_direct(_file: &SegmentFile, _staging: &StagingPool) -> Result<usize, String> {
-    Err("direct I/O is used on Linux only".to_owned())
+fn try_direct(_file: &SegmentFile, _staging: &StagingPool) -> Result<usize, Refusal> {
+    Err("direct I/O is used on Linux only".into())
 }
 
 /// What the file system says memory must be aligned to; `None` if it does not
@@ -204,10 +252,16 @@ fn advertised_align_bytes(file: &SegmentFile) -> Result<Option<usize>, String> {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn buffered_mode(file: &SegmentFile) -> SegmentIo {
-    let block = [io::IoSlice::new(&[0; 512])];
-    match sys::pwritev2(file, &block, 0, super::transfer::DONTCACHE) {
-        Ok(_) => SegmentIo::DontCache,
-        Err(_) => SegmentIo::DropBehind,
+    const SOME: [u8; 512] = [0; 512];
+    // A call that writes nothing proves nothing.
+    match sys::pwritev2(
+        file,
+        &[io::IoSlice::new(&SOME)],
+        0,
+        super::transfer::DONTCACHE,
+    ) {
+        Ok(written) if written == SOME.len() => SegmentIo::DontCache,
+        _ => SegmentIo::DropBehind,
     }
 }
 
