@@ -97,18 +97,24 @@ struct Fault {
 
 #[test]
 fn merge_verifies_or_says_what_failed() {
-    // One occurrence of every call in every setup; the mishaps take turns.
+    // One occurrence of every call in every setup, of those that move payloads one
+    // for each mishap; mishaps and occurrences take turns.
     tried(|setup, counted| {
-        let spread = counted.iter().enumerate().map(|(turn, (call, places))| {
+        let mut spread = Vec::new();
+        for (turn, (&call, places)) in counted.iter().enumerate() {
             let mishaps = mishaps(call);
-            Fault {
+            let count = match call {
+                "fallocate" | "madvise" | "pread64" | "pwritev" | "pwritev2" => mishaps.len(),
+                _ => 1,
+            };
+            spread.extend((turn..turn + count).map(|turn| Fault {
                 setup,
                 call,
                 mishap: mishaps[turn % mishaps.len()],
                 when: places[turn * 7 % places.len()],
-            }
-        });
-        spread.collect()
+            }));
+        }
+        spread
     });
 }
 
