@@ -6,16 +6,17 @@
 //! this file take turns.
 
 #![cfg(all(target_os = "linux", not(miri)))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::path::Path;
 
 use common::names;
-use pager_core::Result;
 use pager_core::testkit::campaign::{Depth, every_fault};
 use pager_core::testkit::scenario::Subject;
-use pager_core::testkit::syscalls::Call;
+use pager_core::testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
+use pager_core::{Registry, Result};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 use rstest::rstest;
 use tempfile::TempDir;
@@ -137,6 +138,75 @@ fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left(
 ) {
     campaign(DISK, kind, budget_bytes, Depth::AtMost(1));
     campaign(MEMORY, kind, budget_bytes, Depth::AtMost(4));
+}
+
+/// Buffered files without uncached writes are written out now and then.
+#[test]
+fn a_write_out_that_fails_is_the_error_of_its_page_out() {
+    for errno in Errno::ALL {
+        let subject = Files::new(Path::new(DISK), BUFFERED.configure);
+        // Uncached writes are tried when the backend is opened.
+        let fault = |call| Fault {
+            call,
+            nth: 1,
+            mishap: Mishap::Fails(errno),
+            for_good: false,
+        };
+        let injection = Injection::begin(&[fault(Call::Pwritev2), fault(Call::Fdatasync)]);
+        let registry = Registry::new(subject.open().unwrap());
+        assert_eq!(injection.struck(), 1, "uncached writes are tried");
+        let expected = vec![7u64; (9 << 20) / 8];
+        let mut chunk = [expected.clone()];
+        let paged_out = registry.pageout(&mut chunk);
+        assert_eq!(injection.struck(), 2, "what is written is written out");
+        match &paged_out {
+            Ok(_) => assert_eq!(errno, Errno::Interrupted, "that is tried again"),
+            Err(_) => assert!(chunk[0] == expected, "the chunk is as it was"),
+        }
+        let again = paged_out.or_else(|_| registry.pageout(&mut chunk));
+        let mut taken = Vec::new();
+        again.unwrap().take(&mut taken).unwrap();
+        assert!(taken == expected, "every word comes back");
+        assert_eq!(registry.backend().stats().stored_bytes, 0);
+        drop(registry);
+        common::eventually(|| subject.left_behind().is_empty());
+    }
+}
+
+/// Such a mask takes rights of the owner's own, and they are given back by a call.
+#[test]
+fn a_mode_that_cannot_be_repaired_is_an_error_and_leaves_nothing() {
+    const NAME: &str = "a_mode_that_cannot_be_repaired_is_an_error_and_leaves_nothing";
+    if common::role().is_none() {
+        // The mask is the process's, and other tests make directories meanwhile.
+        common::Role::new(NAME, "unusual mask").run();
+        return;
+    }
+    for errno in Errno::ALL {
+        for (nth, configure) in [(1, DIRECT.configure), (2, SEED.configure)] {
+            let subject = Files::new(Path::new(DISK), configure);
+            let injection = Injection::begin(&[Fault {
+                call: Call::Fchmod,
+                nth,
+                mishap: Mishap::Fails(errno),
+                for_good: false,
+            }]);
+            std::fs::create_dir(subject.scratch()).unwrap();
+            let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o277));
+            let opened = subject.open();
+            let registry = Registry::new(opened.or_else(|_| subject.open()).unwrap());
+            let mut chunk = [vec![9u64; 700]];
+            let paged_out = registry.pageout(&mut chunk);
+            let handle = paged_out.or_else(|_| registry.pageout(&mut chunk)).unwrap();
+            nix::sys::stat::umask(before);
+            assert_eq!(injection.struck(), 1, "{errno:?}");
+            let mut taken = Vec::new();
+            handle.take(&mut taken).unwrap();
+            assert_eq!(taken, [9; 700]);
+            drop(registry);
+            common::eventually(|| subject.left_behind().is_empty());
+        }
+    }
 }
 
 #[rstest]
