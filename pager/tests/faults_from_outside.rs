@@ -31,7 +31,7 @@ use tempfile::TempDir;
 const ROOT: &str = "PAGER_FAULTS_ROOT";
 
 /// The calls that are made to fail, where the scenario makes them at all.
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 26] = [
     "pwritev",
     "pwritev2",
     "pwrite64",
@@ -50,9 +50,24 @@ const CALLS: [&str; 18] = [
     "fcntl",
     "flock",
     "mkdirat",
+    "renameat",
+    "unlinkat",
+    "getdents64",
+    "fdatasync",
+    "fadvise64",
+    "close",
+    "munmap",
+    "clone3",
 ];
 /// Those that remove the scratch directory, whose drop has nobody to tell.
-const REMOVAL: [&str; 3] = ["openat", "fstat:", "newfstatat"];
+const REMOVAL: [&str; 6] = [
+    "openat",
+    "fstat:",
+    "newfstatat",
+    "unlinkat",
+    "getdents64",
+    "fcntl",
+];
 const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EINTR", "EAGAIN", "ENOMEM"];
 
 /// How often an operation is repeated until it must have succeeded: the n-th call
@@ -65,21 +80,46 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How many children run at a time.
 const AT_A_TIME: usize = 3;
 
+/// Calls that move payloads: all errors at the first, the middle and the last.
+const MOVERS: [&str; 5] = ["pwritev", "pwritev2", "pread64", "fallocate", "madvise"];
+
 #[test]
 fn whatever_call_fails_nothing_is_lost_and_nothing_is_left() {
+    try_all(|call, count| {
+        let mut occurrences = vec![1, count / 2, count];
+        occurrences.retain(|&occurrence| occurrence > 0);
+        occurrences.dedup();
+        let faults = ERRORS.iter().enumerate().flat_map(|(turn, error)| {
+            let some = match MOVERS.contains(&call) {
+                true => &occurrences[..],
+                false => &occurrences[turn % occurrences.len()..][..1],
+            };
+            some.iter().map(|&occurrence| (*error, occurrence))
+        });
+        faults.collect()
+    });
+}
+
+#[test]
+#[ignore = "takes an hour: every error at every occurrence"]
+fn every_call_may_fail_at_every_occurrence_and_nothing_is_left() {
+    try_all(|_, count| {
+        let of = |error| (1..=count).map(move |occurrence| (error, occurrence));
+        ERRORS.into_iter().flat_map(of).collect()
+    });
+}
+
+/// Lets each call fail as `plan` says for so many occurrences of it.
+fn try_all(plan: impl Fn(&str, usize) -> Vec<(&'static str, usize)>) {
     if let Err(why) = can_trace() {
         println!("skipped: {why}");
         return;
     }
     let counted = count_calls();
     let mut faults = Vec::new();
-    for (call, &count) in &counted {
-        for error in ERRORS {
-            let mut occurrences = vec![1, count / 2, count];
-            occurrences.retain(|&occurrence| occurrence > 0);
-            occurrences.dedup();
-            faults.extend(occurrences.into_iter().map(|when| (*call, error, when)));
-        }
+    for (&call, &count) in &counted {
+        let planned = plan(call, count).into_iter();
+        faults.extend(planned.map(|(error, when)| (call, error, when)));
     }
     for needed in ["fallocate", "openat", "madvise"] {
         assert!(
