@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use common::words;
 use pager::pager_core::testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
-use pager::pager_core::{Chunk, Destination};
+use pager::pager_core::{Arena, ArenaUsage, Chunk, Destination};
 use pager::{BackendKind, ChunkBuf, Error, Handle, Pager, Preset};
 use pager_file::IoChoice;
 use rstest::rstest;
@@ -262,6 +262,16 @@ fn a_staging_buffer_that_cannot_be_had_is_an_error_of_its_page_out() {
     handle.take(&mut dst).unwrap();
     assert!(dst == expected, "every word comes back");
     assert_settled(&pager);
+}
+
+#[test]
+fn an_arena_that_has_no_memory_for_its_lists_does_not_grow() {
+    let _turn = TURN.lock();
+    let arena = Arena::new(0);
+    // Slots of a page: a region is cut into thousands of them.
+    assert_refused(without_memory(|| ChunkBuf::with_capacity_in(&arena, 1)));
+    assert_eq!(arena.usage(), ArenaUsage::default());
+    ChunkBuf::with_capacity_in(&arena, 1).unwrap();
 }
 
 /// A prefetch that finds no memory leaves the payload where it is.

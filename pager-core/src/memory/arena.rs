@@ -160,16 +160,24 @@ impl Inner {
     fn grow(&self, class: SizeClass) -> Result<Piece> {
         let bytes = class.bytes();
         let count = (REGION_BYTES / bytes).max(1);
-        let mut pieces =
-            Piece::map(bytes, count, bytes >= HUGE_PAGE_BYTES).map_err(|_| Error::OutOfMemory {
-                needed_bytes: bytes,
-            })?;
+        let no_memory = Error::OutOfMemory {
+            needed_bytes: bytes,
+        };
+        let Ok(mut pieces) = Piece::map(bytes, count, bytes >= HUGE_PAGE_BYTES) else {
+            return Err(no_memory);
+        };
+        let first = pieces.swap_remove(0);
+        {
+            let mut free = self.class(class);
+            if free.cold.try_reserve(pieces.len()).is_err() {
+                return Err(no_memory);
+            }
+            free.cold.append(&mut pieces);
+        }
         self.mapped_bytes.fetch_add(
             (bytes * count).next_multiple_of(HUGE_PAGE_BYTES),
             Ordering::Relaxed,
         );
-        let first = pieces.swap_remove(0);
-        self.class(class).cold.append(&mut pieces);
         Ok(first)
     }
 

@@ -56,19 +56,22 @@ impl Piece {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` and what else `mmap` may say.
+    /// `ENOMEM` and what else `mmap` may say; no memory for the list.
     pub(super) fn map(piece_bytes: usize, count: usize, huge: bool) -> io::Result<Vec<Self>> {
         let len_bytes = (piece_bytes * count).next_multiple_of(HUGE_PAGE_BYTES);
+        let mut pieces = Vec::new();
+        pieces
+            .try_reserve_exact(count)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
         let start = system::map(len_bytes, huge)?;
         let mapping = Arc::new(Mapping { start, len_bytes });
-        Ok((0..count)
-            .map(|index| Self {
-                // SAFETY: `index * piece_bytes` is within the mapping.
-                start: unsafe { start.add(index * piece_bytes) }.cast(),
-                len_words: piece_bytes / size_of::<u64>(),
-                _mapping: Arc::clone(&mapping),
-            })
-            .collect())
+        pieces.extend((0..count).map(|index| Self {
+            // SAFETY: `index * piece_bytes` is within the mapping.
+            start: unsafe { start.add(index * piece_bytes) }.cast(),
+            len_words: piece_bytes / size_of::<u64>(),
+            _mapping: Arc::clone(&mapping),
+        }));
+        Ok(pieces)
     }
 
     /// Words that fit.
