@@ -119,7 +119,7 @@ fn merge_verifies_or_says_what_failed() {
 }
 
 #[test]
-#[ignore = "takes an hour: every occurrence of every call with every error"]
+#[ignore = "takes ten minutes: every occurrence of every call with every error"]
 fn merge_verifies_or_says_what_failed_at_every_occurrence() {
     tried(|setup, counted| {
         let mut all = Vec::new();
