@@ -2,7 +2,7 @@
 //! the crates ask here whether it may be made.
 //!
 //! With the feature `testkit` the answer is that of a test's
-//! [plan](crate::testkit::syscalls); without it the answer is a constant, and
+//! plan (`testkit::syscalls`); without it the answer is a constant, and
 //! nothing of this is left in the program. Hidden from users: it crosses crates,
 //! and is no part of the interface.
 //!

@@ -4,7 +4,7 @@
 //! Each function is the call of its name and no more: what to do about an
 //! interruption, a short transfer or an error is the caller's affair. Before each
 //! of them a test may say that it fails or falls short
-//! ([`pager_core::seam`]); in other builds nothing is asked.
+//! (`pager_core::seam`); in other builds nothing is asked.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;

@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::content;
-use super::syscalls::{Call, Errno, Fault, Injection, Mishap};
+use super::syscalls::{Fault, Injection};
 use crate::{Arena, Backend, Chunk, ChunkBuf, Destination, Error, Handle, Registry};
 use crate::{Residency, Result};
 
@@ -170,7 +170,7 @@ impl<S: Subject> Player<'_, S> {
             self.injection.struck() > 0,
             "{what} fails without a fault: {error:?}"
         );
-        let told = self.fault.is_some_and(|fault| is_told(fault, error));
+        let told = self.fault.is_some_and(|fault| fault.is_told_by(error));
         assert!(
             told,
             "{what}: the error is not that of the fault: {error:?}"
@@ -382,26 +382,5 @@ impl<S: Subject> Player<'_, S> {
             left = self.subject.left_behind();
         }
         assert!(left.is_empty(), "left behind: {left:?}");
-    }
-}
-
-/// Whether an error says what the fault was, and has the variant for it.
-fn is_told(fault: Fault, error: &Error) -> bool {
-    let Mishap::Fails(errno) = fault.mishap else {
-        return matches!(error, Error::Io { .. } | Error::Corrupt { .. });
-    };
-    match error {
-        // A mapping that cannot be had or set up is no memory, whatever the reason.
-        Error::OutOfMemory { .. } => {
-            errno == Errno::NoMemory || matches!(fault.call, Call::Mmap | Call::Madvise)
-        }
-        Error::OutOfSpace { source, .. } => {
-            errno == Errno::NoSpace && source.raw_os_error() == Some(errno.number())
-        }
-        Error::Io { source, .. } => source.raw_os_error() == Some(errno.number()),
-        Error::ScratchUnavailable { source, .. } => source
-            .as_ref()
-            .is_some_and(|source| source.raw_os_error() == Some(errno.number())),
-        _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! The fault layer: a plan for the whole process that lets system calls of pager
 //! fail, or move fewer bytes than they were asked to.
 //!
-//! Every call of the crates that can fail asks the [seam](crate::seam) first, on
+//! Every call of the crates that can fail asks the seam (`pager_core::seam`) first, on
 //! whichever thread it is made, background threads included. A plan counts the
 //! calls of each kind and strikes at the n-th of one kind, once or from there on
 //! for good. Calls are numbered in the order in which threads make them, so a
@@ -12,9 +12,11 @@
 //! counted as well.
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::Error;
 pub use crate::seam::Call;
 
 /// An error that a call is made to fail with.
@@ -103,6 +105,27 @@ pub struct Fault {
     pub mishap: Mishap,
     /// Whether it happens to all that follow as well.
     pub for_good: bool,
+}
+
+impl Fault {
+    /// Whether an error says what the fault was, and has the variant for it.
+    #[must_use]
+    pub fn is_told_by(&self, error: &Error) -> bool {
+        let Mishap::Fails(errno) = self.mishap else {
+            return matches!(error, Error::Io { .. } | Error::Corrupt { .. });
+        };
+        let is_cause = |source: &io::Error| source.raw_os_error() == Some(errno.number());
+        match error {
+            // A mapping that cannot be had or set up is no memory, whatever the reason.
+            Error::OutOfMemory { .. } => {
+                errno == Errno::NoMemory || matches!(self.call, Call::Mmap | Call::Madvise)
+            }
+            Error::OutOfSpace { source, .. } => errno == Errno::NoSpace && is_cause(source),
+            Error::Io { source, .. } => is_cause(source),
+            Error::ScratchUnavailable { source, .. } => source.as_ref().is_some_and(is_cause),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -275,6 +298,19 @@ mod tests {
         assert_eq!(enter(Call::Fallocate), Ok(()));
         drop(injection);
         assert_eq!(enter(Call::Fallocate), Ok(()));
+    }
+
+    #[test]
+    fn an_error_tells_its_own_fault_and_no_other() {
+        let of = |call, errno| fault(call, 1, Mishap::Fails(errno), false);
+        let full = io::Error::from_raw_os_error(Errno::NoSpace.number());
+        let error = Error::from_io("file", "write", None, 1, full);
+        assert!(of(Call::Pwritev, Errno::NoSpace).is_told_by(&error));
+        assert!(!of(Call::Pwritev, Errno::Io).is_told_by(&error));
+        let error = Error::OutOfMemory { needed_bytes: 1 };
+        assert!(of(Call::Mmap, Errno::Again).is_told_by(&error));
+        assert!(!of(Call::Pread, Errno::Io).is_told_by(&error));
+        assert!(!of(Call::Pread, Errno::Io).is_told_by(&Error::ShutDown));
     }
 
     #[test]
