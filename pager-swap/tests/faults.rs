@@ -61,7 +61,7 @@ fn whatever_call_fails_nothing_is_lost(
     mode: SwapMode,
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
-    campaign(mode, budget_bytes, Depth::AtMost(30));
+    campaign(mode, budget_bytes, Depth::AtMost(10));
 }
 
 #[rstest]

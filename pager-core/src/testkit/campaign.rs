@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Depth {
     /// Every occurrence with every mishap, once and for good.
     Everything,
-    /// Every mishap somewhere, and every occurrence with one of them, until there
-    /// are this many of a kind of call.
+    /// So many faults of each kind of call, evenly spread over occurrences and
+    /// mishaps, and four times as many of the kinds that payloads depend on.
     AtMost(usize),
 }
 
@@ -132,7 +132,11 @@ fn plan(counts: &[(Call, usize)], depth: Depth) -> Vec<Fault> {
         });
         match depth {
             Depth::Everything => faults.extend(all),
-            Depth::AtMost(most) => faults.extend(spread(&all.collect::<Vec<_>>(), most)),
+            Depth::AtMost(most) => {
+                let matters = call.moves_bytes() || matches!(call, Call::Madvise | Call::Fallocate);
+                let most = if matters { 4 * most } else { most };
+                faults.extend(spread(&all.collect::<Vec<_>>(), most));
+            }
         }
     }
     faults
