@@ -19,8 +19,10 @@ impl Pager {
     /// # Errors
     ///
     /// That of a write that failed; the new budget stands, and the background
-    /// goes on trying.
+    /// goes on trying. [`Error::ForeignProcess`](crate::Error::ForeignProcess) in
+    /// a forked child.
     pub fn set_budget(&self, budget_bytes: usize) -> Result<()> {
+        self.check_owner()?;
         self.residency.set_budget_bytes(budget_bytes)
     }
 
@@ -30,8 +32,10 @@ impl Pager {
     /// # Errors
     ///
     /// That of the first write that fails; its payload stays resident and
-    /// readable.
+    /// readable. [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a
+    /// forked child.
     pub fn flush(&self) -> Result<()> {
+        self.check_owner()?;
         self.residency.flush()
     }
 
@@ -53,6 +57,7 @@ impl Pager {
     ///
     /// As for [`flush`](Self::flush); the threads have ended all the same.
     pub fn shutdown(&self) -> Result<()> {
+        self.check_owner()?;
         self.residency.shutdown()
     }
 

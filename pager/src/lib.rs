@@ -33,8 +33,24 @@
 //! * [`Pager::set_backend`] affects later page-outs only: a handle stays with the
 //!   backend that made it.
 //! * Data that must outlive the process does not belong here: nothing is durable.
+//! * A forked child may drop, leak or forget what it has inherited, call `exec`,
+//!   or end, even if threads of its parent were in the middle of an operation:
+//!   see [below](#forked-children).
 //! * A program with one backend can depend on `pager-core` and that backend and
 //!   have no dispatch at all.
+//!
+//! # Forked children
+//!
+//! Handles and pagers belong to the process that made them. In a forked child
+//! every operation on them says [`Error::ForeignProcess`], listings are empty, and
+//! drops do nothing: they write nothing, remove nothing, and wait for nobody. The
+//! background threads are the parent's. A child makes a [`Pager`] of its own,
+//! under the same scratch root if it likes; the [free functions](global) stay the
+//! parent's for good. `exec` closes every descriptor. A child that lives on
+//! without `exec` shares its parent's lock on the scratch directory, so what a
+//! parent that was killed has left is removed only after the child's end.
+//! [`Pager::residency`] goes past these checks: a child must not use what it
+//! returns.
 //!
 //! ```text
 //! kind      which backends there are

@@ -6,7 +6,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, Stats, TakeError};
+use pager_core::{
+    Chunk, Destination, Error, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
+    TakeError,
+};
 
 use crate::selector::Selector;
 use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
@@ -35,6 +38,8 @@ use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
 pub struct Pager {
     pub(crate) selector: Selector,
     preset: Preset,
+    /// The process that made it: a forked child is refused.
+    owner: ProcessStamp,
     /// One budget over the payloads of every backend.
     pub(crate) residency: Residency,
     #[cfg(feature = "swap")]
@@ -64,6 +69,7 @@ impl Pager {
         Self {
             selector: Selector::new(settings.backend.unwrap_or_else(BackendKind::first_enabled)),
             preset: settings.preset,
+            owner: ProcessStamp::current(),
             #[cfg(feature = "swap")]
             swap: pager_core::Registry::with_residency(swap_backend(settings.preset), &residency),
             #[cfg(feature = "file")]
@@ -252,15 +258,29 @@ impl Pager {
         handle.take(dst)
     }
 
-    /// What the backends hold and have done. Never stops other threads.
+    /// What the backends hold and have done. Never stops other threads. In a
+    /// forked child, which holds nothing of it, all figures are zero.
     #[must_use]
     pub fn stats(&self) -> PagerStats {
+        if !self.owner.is_current() {
+            return PagerStats::new(self.selector.get(), None, None, ResidencyStats::default());
+        }
         PagerStats::new(
             self.selector.get(),
             self.swap_stats(),
             self.file_stats(),
             self.residency.stats(),
         )
+    }
+
+    /// Refuses a forked child, in which a lock may be held by a thread that it
+    /// does not have.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.owner.is_current() {
+            Ok(())
+        } else {
+            Err(Error::ForeignProcess)
+        }
     }
 
     #[cfg(feature = "swap")]
@@ -283,11 +303,15 @@ impl Pager {
         None
     }
 
-    /// The live handles of every backend, in no particular order.
+    /// The live handles of every backend, in no particular order; none in a forked
+    /// child, for all of them are its parent's.
     #[must_use]
     pub fn handles(&self) -> Vec<HandleInfo> {
         #[allow(unused_mut, reason = "a build may have no backend")]
         let mut listed = Vec::new();
+        if !self.owner.is_current() {
+            return listed;
+        }
         #[cfg(feature = "swap")]
         listed.extend(self.swap.handles());
         #[cfg(feature = "file")]

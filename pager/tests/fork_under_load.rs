@@ -211,9 +211,14 @@ fn is_refused(pager: &Pager, inherited: &mut Option<Vec<Kept>>) -> bool {
     let others = [
         each.map(drop).is_err_and(|error| foreign(&error)),
         reap.map(drop).is_err_and(|error| foreign(&error)),
+        pager.flush().is_err_and(|error| foreign(&error)),
+        pager.set_budget(0).is_err_and(|error| foreign(&error)),
+        pager.shutdown().is_err_and(|error| foreign(&error)),
+        pager.stats().total.live_handles == 0,
+        pager.handles().is_empty(),
     ];
     let kept = inherited.take().unwrap_or_default();
-    let mut refused = pageouts && others == [true; 2] && !kept.is_empty();
+    let mut refused = pageouts && others == [true; 7] && !kept.is_empty();
     for one in kept {
         one.handle.prefetch();
         refused &= one.read().is_err_and(|error| foreign(&error));
