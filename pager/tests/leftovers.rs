@@ -33,7 +33,7 @@ fn build(root: &Path, preset: Preset, budget_bytes: usize, io: IoChoice) -> Page
 /// Fills the storage that later payloads will get with secrets, and frees it.
 fn leave_secrets(pager: &Pager, kind: BackendKind, len: usize) {
     let mut handles = Vec::new();
-    for number in 0..SECRETS.min(1 + (1 << 20) / len) {
+    for number in 0..SECRETS.min(2 + (1 << 18) / len) {
         let handle = if number % 2 == 0 {
             pager.pageout_to(kind, &mut [vec![SECRET; len]])
         } else {

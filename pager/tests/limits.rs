@@ -37,7 +37,7 @@ fn a_limited_file_size_is_out_of_space_and_no_signal() {
             matches!(error, Error::OutOfSpace { .. })
         });
     }
-    for bytes in [0, 4095, 65_537, 1 << 20] {
+    for bytes in [4095, 65_537, 1 << 20] {
         run(test, bytes);
     }
 }
@@ -60,7 +60,7 @@ fn without_descriptors_there_is_an_error_and_no_loss() {
         });
     }
     // Three are the standard streams.
-    for count in [3, 5, 6, 7] {
+    for count in [3, 6] {
         run(test, count);
     }
 }
@@ -75,7 +75,7 @@ fn without_address_space_there_is_an_error_and_no_abort() {
             matches!(error, Error::OutOfMemory { .. })
         });
     }
-    for spare_mib in [0, 3, 8, 40] {
+    for spare_mib in [0, 3, 40] {
         run(test, spare_mib);
     }
 }
