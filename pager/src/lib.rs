@@ -61,6 +61,7 @@
 //! scratch   the file backend, opened when it is first needed
 //! handle    Handle: a payload on whichever backend
 //! stats     what all backends hold and have done
+//! sync      the primitives of std, or those of the model checker
 //! global    the same operations on one Pager for the whole process
 //! ```
 
@@ -80,6 +81,7 @@ mod preset;
 mod scratch;
 mod selector;
 mod stats;
+mod sync;
 
 pub use builder::PagerBuilder;
 #[cfg(feature = "file")]

@@ -11,13 +11,13 @@
 //! 3. A directory that cannot be opened changes nothing, and may be tried again.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use pager_core::{Error, ProcessStamp, Registry, Residency, Result, ScratchProblem, Stats, Usage};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 
 use crate::Preset;
 use crate::stats::add;
+use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A file registry, or the knowledge of how to open one.
 #[derive(Debug)]
@@ -90,39 +90,37 @@ impl ScratchCell {
         }
         let fresh = self.settings.open(FileConfig::new(root))?;
         match self.replace_idle(fresh) {
-            Ok(None) => Ok(()),
-            Ok(Some(replaced)) => {
-                let mut done = replaced.stats();
-                done.backend = Usage::default();
-                add(&mut self.write().retired, &done);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             // Another thread may have asked for the same directory meanwhile.
             Err(_) if self.is_open_at(root) => Ok(()),
             Err(_) => Err(in_use(root)),
         }
     }
 
-    /// Puts `fresh` in the place of a registry that nobody uses and returns that
-    /// one; gives `fresh` back if somebody does.
+    /// Puts `fresh` in the place of a registry that nobody uses, whose totals it
+    /// keeps, and returns that one; gives `fresh` back if somebody does.
     fn replace_idle(&self, fresh: OpenRegistry) -> Result<Option<OpenRegistry>, OpenRegistry> {
         let mut state = self.write();
-        let idle = state
-            .open
-            .as_mut()
-            .is_none_or(|open| Arc::get_mut(open).is_some_and(|open| open.live_handles() == 0));
-        if idle {
-            Ok(state.open.replace(fresh))
-        } else {
-            Err(fresh)
+        if let Some(open) = &mut state.open {
+            let Some(idle) = Arc::get_mut(open).filter(|open| open.live_handles() == 0) else {
+                return Err(fresh);
+            };
+            let mut done = idle.stats();
+            done.backend = Usage::default();
+            add(&mut state.retired, &done);
         }
+        // Replaced and retired under one lock: whoever looks counts it once.
+        Ok(state.open.replace(fresh))
     }
 
     /// What the open registry and those before it have done.
     pub(crate) fn stats(&self) -> Option<Stats> {
-        let open = self.current()?;
+        let (open, retired) = {
+            let state = self.read();
+            (state.open.as_deref().cloned()?, state.retired.clone())
+        };
         let mut stats = open.stats();
-        add(&mut stats, &self.read().retired);
+        add(&mut stats, &retired);
         Some(stats)
     }
 

@@ -14,16 +14,15 @@
 //!   it has synchronised with by a lock, a channel or a join. That is all that
 //!   [`Pager::set_backend`](crate::Pager::set_backend) promises.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use crate::BackendKind;
+use crate::sync::{AtomicU8, Ordering};
 
 /// A [`BackendKind`] that any thread may read or replace at any time.
 #[derive(Debug)]
 pub(crate) struct Selector(AtomicU8);
 
 impl Selector {
-    pub(crate) const fn new(kind: BackendKind) -> Self {
+    pub(crate) fn new(kind: BackendKind) -> Self {
         Self(AtomicU8::new(encode(kind)))
     }
 
