@@ -25,6 +25,8 @@ mod pageout;
 pub(crate) mod shard;
 mod state;
 mod stats;
+#[cfg(all(test, shuttle))]
+mod table_interleavings;
 mod take;
 
 use std::ops::Range;
