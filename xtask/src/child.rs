@@ -1,10 +1,11 @@
 //! Waits for a child, and ends it when we are asked to stop or its time is up.
 //!
 //! Guarantees that the child is gone (reaped) when a wait returns, so that its cgroup and its swap
-//! can be removed. Refuses to wait for ever for a child that ignores SIGTERM.
+//! can be removed, and with it everything it started if it leads a process group: a test that
+//! cargo runs would else outlive cargo. Refuses to wait for ever for a child that ignores SIGTERM.
 
 use crate::interrupt;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -53,12 +54,27 @@ pub(crate) fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<E
     }
 }
 
-/// Asks the child to end, then makes it, and reaps it.
+/// Asks the child to end, then makes it, and reaps it; likewise its process group, if it leads one.
 fn stop(child: &mut Child) -> io::Result<()> {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Not reaped yet, so the id is still the child's. It may be dead, and that is fine.
+    // Not reaped yet, so the id is still the child's. It may be dead, and that is fine.
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let group = pid.filter(|&pid| getpgid(Some(pid)).is_ok_and(|group| group == pid));
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::TERM);
+    } else if let Some(pid) = pid {
         let _ = kill_process(pid, Signal::TERM);
     }
+    let ended = end(child);
+    if let Some(group) = group {
+        // Members that did not heed the first signal. An id is not given away while a group has
+        // it, and if none is left any more this finds nobody.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    ended
+}
+
+/// Waits for a child that was asked to end, and makes it if it takes too long.
+fn end(child: &mut Child) -> io::Result<()> {
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
         if child.try_wait()?.is_some() {
@@ -85,6 +101,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::{End, exit_code, wait};
+    use std::os::unix::process::CommandExt;
     use std::process::Command;
     use std::time::{Duration, Instant};
 
@@ -110,6 +127,20 @@ mod tests {
             run("exec sleep 60", Some(Duration::from_millis(50))),
             End::TimedOut
         );
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+    #[test]
+    fn what_the_leader_of_a_group_has_started_ends_with_it() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        // The grandchild ignores SIGTERM, and keeps the pipe open for as long as it lives.
+        command.args(["-c", "(trap '' TERM; sleep 60; sleep 60) & wait"]);
+        let mut child = command.process_group(0).stdout(writer).spawn().unwrap();
+        drop(command);
+        let start = Instant::now();
+        let ended = wait(&mut child, Some(start + Duration::from_millis(200))).unwrap();
+        assert_eq!(ended, End::TimedOut);
+        std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

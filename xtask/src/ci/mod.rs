@@ -10,6 +10,7 @@ mod tidy;
 use crate::child::{self, End};
 use crate::interrupt;
 use anyhow::{Context, bail};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ fn call(command: &mut Command) -> anyhow::Result<()> {
     println!("$ {line}");
     let mut child = command
         .stdin(std::process::Stdio::null())
+        // A group of its own, so that what it starts ends with it.
+        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {line}"))?;
     // Longer than any step takes on a slow machine, shorter than a machine's patience.
