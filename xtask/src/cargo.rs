@@ -30,14 +30,23 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 /// # Errors
 /// When cargo cannot be run or the build fails; its messages have been printed.
 pub(crate) fn executables(args: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let output = cargo(args)
+    executables_of(&mut cargo(args))
+}
+
+/// As [`executables`], of a cargo command that may have an environment of its own.
+///
+/// # Errors
+/// As there.
+pub(crate) fn executables_of(build: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = build
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("cargo {} failed", args.join(" "));
+        let args = build.get_args().map(|arg| arg.display().to_string());
+        bail!("cargo {} failed", args.collect::<Vec<_>>().join(" "));
     }
     Ok(parse_executables(&String::from_utf8_lossy(&output.stdout)))
 }

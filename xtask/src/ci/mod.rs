@@ -4,6 +4,7 @@
 //! that the exit code is zero only if none failed. Refuses to install anything: that is the
 //! business of `.ci/run`.
 
+mod nightly;
 mod steps;
 mod tidy;
 
@@ -21,7 +22,8 @@ pub(crate) struct Args {
     #[arg(long)]
     skip_tests: bool,
     /// Add what takes long: release tests with the ignored ones, tests of each feature
-    /// combination, every schedule of what can race, Miri on every test, the quick matrix.
+    /// combination, every schedule of what can race, minutes of fuzzing, all sanitizers, Miri on
+    /// every test, the quick matrix.
     #[arg(long)]
     deep: bool,
 }

@@ -3,7 +3,7 @@
 //! Guarantees that each checks something real: the tools it drives fail it. Refuses to pass in
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
-use super::{Done, Step, call, tidy};
+use super::{Done, Step, call, nightly, tidy};
 use crate::cargo::{cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
@@ -11,7 +11,7 @@ use crate::size::Size;
 use crate::swap::ProvisionedSwap;
 use anyhow::Context;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What needs no test binary.
 pub(super) const CHECKS: [Step; 5] = [
@@ -35,17 +35,21 @@ pub(super) const CHECKS: [Step; 5] = [
 pub(super) const TESTS: [Step; 1] = [("tests", || passed(&["test", "--workspace"]))];
 
 /// The library at its work.
-pub(super) const TRIALS: [Step; 6] = [
+pub(super) const TRIALS: [Step; 8] = [
     ("spill_sort, small", spill_sort),
     ("merge, verified", merge),
     ("bench-matrix, tiny", bench_matrix),
     ("under memory pressure", pressure),
     ("races, bounded", || races(Some("4000"))),
-    ("Miri, the unsafe parts", || miri(ISOLATION, &MIRI_CORE)),
+    ("fuzzing, seconds", || nightly::fuzz(6)),
+    ("ThreadSanitizer, stress", || {
+        nightly::sanitize("thread", &nightly::STRESS)
+    }),
+    ("Miri, the unsafe parts", nightly::miri_core),
 ];
 
 /// What takes long.
-pub(super) const DEEP: [Step; 6] = [
+pub(super) const DEEP: [Step; 9] = [
     ("release tests with the ignored ones", || {
         passed(&[
             "test",
@@ -64,27 +68,20 @@ pub(super) const DEEP: [Step; 6] = [
         Ok(Done::Passed)
     }),
     ("races, every schedule", || races(None)),
-    ("Miri, several schedules", || {
-        miri(&format!("{ISOLATION} -Zmiri-many-seeds=0..4"), &MIRI_CORE)
+    ("fuzzing, minutes", || nightly::fuzz(300)),
+    ("ThreadSanitizer", || {
+        nightly::sanitize("thread", &nightly::CONCURRENT)
     }),
-    ("Miri, every test", || miri(ISOLATION, &MIRI_ALL)),
+    ("AddressSanitizer", || {
+        nightly::sanitize("address", &nightly::CONCURRENT)
+    }),
+    ("Miri, several schedules", nightly::miri_schedules),
+    ("Miri, every test", nightly::miri_all),
     ("bench-matrix --quick", || {
         let out = tempfile::tempdir()?;
         run_matrix(&matrix::Args::quick(out.path(), matrix_swap()))
     }),
 ];
-
-/// Tests see the clock and the files of the machine.
-const ISOLATION: &str = "-Zmiri-disable-isolation";
-
-/// What Miri runs in minutes: the modules that hold the `unsafe`.
-const MIRI_CORE: [&[&str]; 2] = [
-    &["-p", "pager-core", "--lib", "--test", "allocations"],
-    &["-p", "pager-swap", "--lib"],
-];
-
-/// What Miri can run at all: conformance, models and mutants take it far longer.
-const MIRI_ALL: [&[&str]; 2] = [&["-p", "pager-core"], &["-p", "pager-swap"]];
 
 /// The feature sets of the facade besides the default one.
 const COMBINATIONS: [&[&str]; 3] = [
@@ -206,35 +203,31 @@ fn pressure() -> anyhow::Result<Done> {
     Ok(Done::Passed)
 }
 
-/// The model checker on what can race on one payload, with at most so many schedules for a scene.
+/// The model checker on what can race, with at most so many schedules for a scene.
 fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
-    let mut test = cargo(&["test", "-p", "pager-core", "--lib", "--no-default-features"]);
-    test.args(["--release", "interleavings", "--", "--nocapture"]);
-    // Flags of their own, hence a directory of their own: else all is built anew, here and after.
-    test.env("RUSTFLAGS", "--cfg shuttle");
-    test.env("CARGO_TARGET_DIR", target_directory()?.join("shuttle"));
-    if let Some(schedules) = schedules {
-        test.env("PAGER_SCHEDULES", schedules);
-    }
-    call(&mut test).map(|()| Done::Passed)
-}
-
-fn miri(flags: &str, selections: &[&[&str]]) -> anyhow::Result<Done> {
-    let present = cargo(&["+nightly", "miri", "--version"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !present {
-        let how = "no Miri: rustup +nightly component add miri rust-src";
-        return Ok(Done::Skipped(how.to_owned()));
-    }
-    for selection in selections {
-        let mut test = cargo(&["+nightly", "miri", "test"]);
-        test.args(*selection).env("MIRIFLAGS", flags);
-        // Property tests under an interpreter: few cases, the many are the native tests' part.
-        call(test.env("PROPTEST_CASES", "4"))?;
+    const SCENES: [&[&str]; 2] = [
+        &["-p", "pager-core", "--lib", "--no-default-features"],
+        &[
+            "--manifest-path",
+            nightly::CHECKS_MANIFEST,
+            "--test",
+            "interleavings",
+        ],
+    ];
+    for scenes in SCENES {
+        let mut test = cargo(&["test", "--release"]);
+        test.args(scenes).args(["--", "--nocapture"]);
+        if scenes.contains(&"--lib") {
+            test.arg("interleavings");
+        }
+        // Flags of their own, hence a directory of their own: else all is built anew, here and
+        // after.
+        test.env("RUSTFLAGS", "--cfg shuttle");
+        test.env("CARGO_TARGET_DIR", target_directory()?.join("shuttle"));
+        if let Some(schedules) = schedules {
+            test.env("PAGER_SCHEDULES", schedules);
+        }
+        call(&mut test)?;
     }
     Ok(Done::Passed)
 }
