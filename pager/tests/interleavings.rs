@@ -28,12 +28,13 @@ const MAX_SCHEDULES: usize = 4_000;
 /// Schedules that a scene of many threads draws, with each of two ways to draw.
 const DRAWN_SCHEDULES: usize = 2_000;
 
-/// `usual`, or less if the variable `PAGER_SCHEDULES` says so, for a short run.
+/// `usual`, or less for a short run: a tenth of what the variable `PAGER_SCHEDULES`
+/// grants each scene, because these open directories in each schedule.
 fn at_most(usual: usize) -> usize {
     let asked = std::env::var("PAGER_SCHEDULES").ok();
     asked
         .map(|asked| asked.parse().expect("PAGER_SCHEDULES must be a number"))
-        .map_or(usual, |asked: usize| asked.min(usual))
+        .map_or(usual, |asked: usize| asked.div_ceil(10).min(usual))
 }
 
 /// A pager, and two scratch roots that it may use.

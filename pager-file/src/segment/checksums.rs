@@ -116,7 +116,9 @@ mod tests {
             IoSlice::new(&bytes[BLOCK_BYTES..]),
         ]);
         assert_eq!(sums.verify(0, &bytes), Ok(()));
-        for bit in 0..BLOCK_BYTES * 8 {
+        // An interpreter takes a moment for each; a prime step meets every bit of a byte.
+        let step = if cfg!(miri) { 4099 } else { 1 };
+        for bit in (0..BLOCK_BYTES * 8).step_by(step) {
             let at = BLOCK_BYTES + bit / 8;
             bytes[at] ^= 1 << (bit % 8);
             let damage = sums.verify(BLOCK_BYTES, &bytes[BLOCK_BYTES..]).unwrap_err();
