@@ -17,10 +17,8 @@
 //! on a [`Handle`] say [`Error::ForeignProcess`], memory of an [`Arena`] reads as
 //! zeros, and dropping handles, buffers and registries does nothing; a child may
 //! do that, leak them, call `exec`, or end, whatever the parent's threads were
-//! doing when it was born. It makes a registry of its own to page out. It must
-//! not ask an inherited one for [`stats`](Registry::stats) or
-//! [`handles`](Registry::handles), nor use an inherited [`Residency`]: a thread
-//! that the child does not have may have held a lock of theirs.
+//! doing when it was born. It makes a registry of its own to page out. An
+//! inherited [`Residency`] says the same, and figures and listings are empty.
 //!
 //! ```text
 //! backend    the trait that stores payloads

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use pager_core::testkit::{KeepingBackend, MemoryBackend, content::words};
-use pager_core::{Arena, ChunkBuf, Error, ProcessStamp, Registry};
+use pager_core::{Arena, ChunkBuf, Error, ProcessStamp, Registry, Residency};
 
 /// Runs `child` in a forked child, and says whether it returned true.
 fn holds_in_a_child(child: impl FnOnce() -> bool) -> bool {
@@ -87,6 +87,33 @@ fn every_operation_in_a_child_says_that_the_pager_is_foreign() {
     taken.take().unwrap().take(&mut found).unwrap();
     assert_eq!(found, words(2, 700));
     assert_eq!(registry.stats().backend.logical_bytes, 0);
+}
+
+#[test]
+fn a_child_is_refused_its_parents_budget_and_told_nothing() {
+    let _alone = alone();
+    let residency = Residency::builder().budget_bytes(1 << 20).build();
+    let registry = Registry::with_residency(MemoryBackend::new(), &residency);
+    let handle = registry.pageout(&mut [words(1, 700)]).unwrap();
+    assert!(holds_in_a_child(|| {
+        let refused = [
+            residency.flush(),
+            residency.write_back(),
+            residency.set_budget_bytes(0),
+            residency.shutdown(),
+        ];
+        let all = refused
+            .iter()
+            .all(|said| matches!(said, Err(Error::ForeignProcess)));
+        all && registry.live_handles() == 0
+            && registry.handles().is_empty()
+            && registry.stats().pageouts == 0
+            && residency.stats().resident_bytes == 0
+    }));
+    assert_eq!(registry.stats().residency.resident_bytes, 5600);
+    let mut found = Vec::new();
+    handle.take(&mut found).unwrap();
+    assert_eq!(found, words(1, 700));
 }
 
 #[test]

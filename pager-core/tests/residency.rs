@@ -207,6 +207,31 @@ fn dropping_a_payload_that_is_being_written_does_not_wait() {
 }
 
 #[test]
+fn the_last_registry_waits_for_what_the_background_is_doing() {
+    let gate = Gate::new();
+    let residency = budget(4 * CHUNK_BYTES);
+    let registry =
+        Registry::with_residency(GatedBackend::new(MemoryBackend::new(), &gate), &residency);
+    let held = gate.hold(Operation::PageOut);
+    let handles: Vec<_> = (0..3)
+        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
+        .collect();
+    gate.await_waiting(Operation::PageOut, 1);
+    drop(handles);
+    std::thread::scope(|scope| {
+        let dropper = scope.spawn(move || drop(registry));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(
+            !dropper.is_finished(),
+            "a thread is in the middle of a write"
+        );
+        drop(held);
+        dropper.join().unwrap();
+    });
+    assert_eq!(residency.stats().resident_bytes, 0);
+}
+
+#[test]
 fn what_was_written_stays_in_memory_until_its_room_is_wanted() {
     let gate = Gate::new();
     let backend = GatedBackend::new(MemoryBackend::new(), &gate);

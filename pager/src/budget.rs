@@ -22,7 +22,6 @@ impl Pager {
     /// goes on trying. [`Error::ForeignProcess`](crate::Error::ForeignProcess) in
     /// a forked child.
     pub fn set_budget(&self, budget_bytes: usize) -> Result<()> {
-        self.check_owner()?;
         self.residency.set_budget_bytes(budget_bytes)
     }
 
@@ -35,7 +34,6 @@ impl Pager {
     /// readable. [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a
     /// forked child.
     pub fn flush(&self) -> Result<()> {
-        self.check_owner()?;
         self.residency.flush()
     }
 
@@ -57,7 +55,6 @@ impl Pager {
     ///
     /// As for [`flush`](Self::flush); the threads have ended all the same.
     pub fn shutdown(&self) -> Result<()> {
-        self.check_owner()?;
         self.residency.shutdown()
     }
 

@@ -49,8 +49,6 @@
 //! parent's for good. `exec` closes every descriptor. A child that lives on
 //! without `exec` shares its parent's lock on the scratch directory, so what a
 //! parent that was killed has left is removed only after the child's end.
-//! [`Pager::residency`] goes past these checks: a child must not use what it
-//! returns.
 //!
 //! ```text
 //! kind      which backends there are

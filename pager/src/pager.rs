@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use pager_core::{
-    Chunk, Destination, Error, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
+    Chunk, Destination, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
     TakeError,
 };
 
@@ -271,16 +271,6 @@ impl Pager {
             self.file_stats(),
             self.residency.stats(),
         )
-    }
-
-    /// Refuses a forked child, in which a lock may be held by a thread that it
-    /// does not have.
-    pub(crate) fn check_owner(&self) -> Result<()> {
-        if self.owner.is_current() {
-            Ok(())
-        } else {
-            Err(Error::ForeignProcess)
-        }
     }
 
     #[cfg(feature = "swap")]

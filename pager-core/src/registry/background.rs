@@ -112,15 +112,12 @@ impl<B: Backend> Entry<B> {
     /// Has the backend store `payload`, and counts that.
     fn store(&self, payload: &mut Payload<'_>) -> Result<B::Slot> {
         let bytes = payload.len_bytes();
-        self.tally(|engine| engine.tally.writing_bytes.add(bytes));
-        let stored = self.shared.backend.page_out(payload);
-        self.tally(|engine| {
-            engine.tally.writing_bytes.sub(bytes);
-            if stored.is_ok() {
-                engine.tally.written(bytes);
-            }
-        });
-        stored
+        let engine = self.shared.engine();
+        let under_way = engine.map(|engine| engine.tally.writing_bytes.hold(bytes));
+        let slot = self.shared.backend.page_out(payload)?;
+        drop(under_way);
+        self.tally(|engine| engine.tally.written(bytes));
+        Ok(slot)
     }
 }
 
@@ -144,11 +141,14 @@ impl<B: Backend> Pageable for Entry<B> {
             return Outcome::Busy;
         };
         let share = self.share(&state);
+        if let State::Cached {
+            slot, copy: None, ..
+        } = &*state
+        {
+            self.shared.backend.page_out_again(slot);
+        }
         match state.leave() {
             State::Cached { slot, copy, .. } => {
-                if copy.is_none() {
-                    self.shared.backend.page_out_again(&slot);
-                }
                 *state = State::Stored(slot);
                 let was_unused = self.unused_fetch.swap(false, Ordering::Relaxed);
                 drop(state);

@@ -203,11 +203,15 @@ impl<B: Backend> Registry<B> {
         handle.take(dst)
     }
 
-    /// What the registry and its backend hold and have done.
+    /// What the registry and its backend hold and have done. All zero in a forked
+    /// child, which holds nothing of it.
     ///
     /// Never stops other threads; costs what [`Backend::usage`] costs.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        if !self.shared.owner.is_current() {
+            return Stats::default();
+        }
         let counted = |count| self.shared.counters.get(count);
         let (mut live_handles, mut logical_bytes) = (0, 0);
         self.shared.handles.for_each(|handle| {
@@ -232,18 +236,37 @@ impl<B: Backend> Registry<B> {
         }
     }
 
-    /// Number of live handles.
+    /// Number of live handles; zero in a forked child.
     #[must_use]
     pub fn live_handles(&self) -> usize {
+        if !self.shared.owner.is_current() {
+            return 0;
+        }
         self.shared.handles.len()
     }
 
-    /// The live handles, in no particular order.
+    /// The live handles, in no particular order; none in a forked child.
     #[must_use]
     pub fn handles(&self) -> Vec<HandleInfo> {
         let mut listed = Vec::new();
-        self.shared.handles.for_each(|handle| listed.push(*handle));
+        if self.shared.owner.is_current() {
+            self.shared.handles.for_each(|handle| listed.push(*handle));
+        }
         listed
+    }
+}
+
+impl<B: Backend> Drop for Registry<B> {
+    /// The last registry whose handles are all gone waits for background threads
+    /// that are in the middle of an operation on one of their payloads: when it
+    /// returns the backend is gone, and with it what it kept on disk. It gives up
+    /// after a second.
+    fn drop(&mut self) {
+        // A clone that is dropped at this very moment makes both of them wait, or
+        // neither; neither harms.
+        if Arc::strong_count(&self.homes) == 1 && self.shared.owner.is_current() {
+            self.homes.await_idle(self.shared.handles.len());
+        }
     }
 }
 

@@ -109,39 +109,48 @@ impl<B: Backend> Entry<B> {
     /// Takes from the backend, whatever part of it is cached.
     fn take_stored<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<()> {
         let backend = &self.shared.backend;
+        if self.detach(state, dst)? {
+            return Ok(());
+        }
+        // The slot stays where it is until nothing can fail any more.
+        if let State::Stored(slot) | State::Cached { slot, .. } = &*state
+            && self.len > 0
+        {
+            let whole = 0..self.len;
+            dst.append(self.len, |window| {
+                backend.read(slot, std::slice::from_ref(&whole), window)
+            })?;
+        }
+        if let State::Stored(slot) | State::Cached { slot, .. } = state.leave() {
+            backend.free(slot);
+        }
+        Ok(())
+    }
+
+    /// Takes the very memory that the payload lives in, if the backend can.
+    fn detach<D: Destination>(&self, state: &mut State<B::Slot>, dst: &mut D) -> Result<bool> {
         let (slot, cached) = match state.leave() {
             State::Stored(slot) => (slot, None),
             State::Cached { slot, copy, range } => (slot, Some((copy, range))),
             State::Resident(_) | State::Gone => return Err(Error::ForeignProcess),
         };
-        let slot = match backend.detach(slot, D::KIND) {
+        match self.shared.backend.detach(slot, D::KIND) {
             Ok(mut chunk) => {
                 let adopted = self.hand_over(&mut chunk, dst);
                 debug_assert!(
                     adopted,
                     "a backend detaches the kind of chunk that is wanted"
                 );
-                return Ok(());
+                Ok(true)
             }
-            Err(slot) => slot,
-        };
-        let read = if self.len == 0 {
-            Ok(())
-        } else {
-            let whole = 0..self.len;
-            dst.append(self.len, |window| {
-                backend.read(&slot, std::slice::from_ref(&whole), window)
-            })
-        };
-        if read.is_ok() {
-            backend.free(slot);
-        } else {
-            *state = match cached {
-                Some((copy, range)) => State::Cached { slot, copy, range },
-                None => State::Stored(slot),
-            };
+            Err(slot) => {
+                *state = match cached {
+                    Some((copy, range)) => State::Cached { slot, copy, range },
+                    None => State::Stored(slot),
+                };
+                Ok(false)
+            }
         }
-        read
     }
 
     fn copy_all<D: Destination>(&self, state: &State<B::Slot>, dst: &mut D) -> Result<()> {

@@ -73,6 +73,17 @@ impl Step {
     }
 }
 
+/// Room that is given back, if only by a panic of the backend, unless it is used.
+struct Reserved<'a>(Option<(&'a Ledger, Share)>);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some((ledger, share)) = self.0 {
+            ledger.release(share);
+        }
+    }
+}
+
 impl Engine {
     pub(super) fn new(ledger: Ledger, spares: Spares, pool: Pool) -> Self {
         Self {
@@ -294,15 +305,14 @@ impl Engine {
         if let Some((payload, range)) = next {
             payload.announce(range);
         }
-        self.tally.fetching_bytes.add(bytes);
+        let under_way = self.tally.fetching_bytes.hold(bytes);
+        let mut reserved = Reserved(Some((&self.ledger, Share::Fetched(bytes))));
         let weak = Arc::downgrade(&payload);
-        let fetched = payload.fetch(range);
-        self.tally.fetching_bytes.sub(bytes);
-        if fetched {
+        if payload.fetch(range) {
+            reserved.0 = None;
             self.fetched.push_new(weak, false);
-        } else {
-            self.ledger.release(Share::Fetched(bytes));
         }
+        drop((reserved, under_way));
         Step::Done
     }
 

@@ -24,6 +24,63 @@ pub(super) enum Unused {
     Goes,
 }
 
+/// A write under way. Ends, if only by a panic of the backend, with its victim
+/// listed where it belongs.
+struct Writing<'a> {
+    engine: &'a Engine,
+    turn: u64,
+    victim: Option<Victim>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(engine: &'a Engine, victim: Victim) -> Self {
+        let turn = victim.turn;
+        lock(&engine.writing).push(turn);
+        Self {
+            engine,
+            turn,
+            victim: Some(victim),
+        }
+    }
+
+    /// Lists the victim again, before it stops counting as under way, and with its
+    /// turn, so that a flush misses none.
+    fn end(&mut self, outcome: &Outcome) {
+        let Some(victim) = self.victim.take() else {
+            return;
+        };
+        let engine = self.engine;
+        match outcome {
+            Outcome::Busy => engine.dirty.push_warmest(victim),
+            Outcome::Failed(error) => {
+                engine.failing.store(true, Ordering::Relaxed);
+                engine.tally.failed(error);
+                engine.dirty.push_coldest(victim);
+            }
+            Outcome::Kept => {
+                engine.failing.store(false, Ordering::Relaxed);
+                engine.clean.push_from(victim);
+                // Whoever was woken when it became clean may not have found it.
+                engine.ledger.wake();
+            }
+            Outcome::Freed => engine.failing.store(false, Ordering::Relaxed),
+            Outcome::Nothing => {}
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if let Some(victim) = self.victim.take() {
+            self.engine.dirty.push_warmest(victim);
+        }
+        let mut writing = lock(&self.engine.writing);
+        if let Some(position) = writing.iter().position(|other| *other == self.turn) {
+            writing.swap_remove(position);
+        }
+    }
+}
+
 impl Engine {
     /// Writes the coldest dirty payload.
     pub(super) fn write_one(self: &Arc<Self>, patience: Patience) -> Outcome {
@@ -67,33 +124,11 @@ impl Engine {
             self.dirty.push_warmest(victim);
             return Outcome::Busy;
         }
-        let turn = victim.turn;
-        lock(&self.writing).push(turn);
+        let mut writing = Writing::new(self, victim);
         let outcome = Arc::clone(&payload).write();
-        // Listed again before it stops counting as under way, and with its turn,
-        // so that a flush misses none.
-        match &outcome {
-            Outcome::Busy => self.dirty.push_warmest(victim),
-            Outcome::Failed(error) => {
-                self.failing.store(true, Ordering::Relaxed);
-                self.tally.failed(error);
-                self.dirty.push_coldest(victim);
-            }
-            Outcome::Kept => {
-                self.failing.store(false, Ordering::Relaxed);
-                self.clean.push_from(victim);
-                // Whoever was woken when it became clean may not have found it.
-                self.ledger.wake();
-            }
-            Outcome::Freed => self.failing.store(false, Ordering::Relaxed),
-            Outcome::Nothing => {}
-        }
+        writing.end(&outcome);
         // If the handle is gone by now, this is what frees the payload.
         drop(payload);
-        let mut writing = lock(&self.writing);
-        if let Some(position) = writing.iter().position(|other| *other == turn) {
-            writing.swap_remove(position);
-        }
         outcome
     }
 

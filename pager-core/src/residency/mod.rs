@@ -43,7 +43,7 @@ pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Outcome, Pageable};
 pub use tally::ResidencyStats;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Warm buffers kept for reuse, on top of the budget: an eighth of it, within
 /// these limits.
@@ -166,6 +166,17 @@ impl Residency {
         &self.owner.engine
     }
 
+    /// The engine, for this process only: in a forked child its locks may be held
+    /// by threads that are not there.
+    fn own_engine(&self) -> Result<&Arc<Engine>> {
+        let engine = self.engine();
+        if engine.pool().is_own() {
+            Ok(engine)
+        } else {
+            Err(Error::ForeignProcess)
+        }
+    }
+
     /// Bytes that payloads may occupy.
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
@@ -178,9 +189,9 @@ impl Residency {
     /// # Errors
     ///
     /// That of a write that failed; the new budget stands, and the background
-    /// goes on trying.
+    /// goes on trying. [`Error::ForeignProcess`] in a forked child.
     pub fn set_budget_bytes(&self, budget_bytes: usize) -> Result<()> {
-        let engine = self.engine();
+        let engine = self.own_engine()?;
         engine.ledger.set_budget_bytes(budget_bytes);
         engine.evict_down_to(budget_bytes)
     }
@@ -191,9 +202,9 @@ impl Residency {
     /// # Errors
     ///
     /// That of the first write that fails; its payload stays resident and
-    /// readable.
+    /// readable. [`Error::ForeignProcess`] in a forked child.
     pub fn flush(&self) -> Result<()> {
-        self.engine().flush()
+        self.own_engine()?.flush()
     }
 
     /// Stores everything that is resident, as [`flush`](Self::flush) does, and
@@ -203,17 +214,17 @@ impl Residency {
     ///
     /// As there.
     pub fn write_back(&self) -> Result<()> {
-        self.engine().write_back()
+        self.own_engine()?.write_back()
     }
 
     /// Stores everything and ends the threads. Later page-outs say
-    /// [`Error::ShutDown`](crate::Error::ShutDown); handles stay readable and can be taken.
+    /// [`Error::ShutDown`]; handles stay readable and can be taken.
     ///
     /// # Errors
     ///
     /// As for [`flush`](Self::flush); the threads have ended all the same.
     pub fn shutdown(&self) -> Result<()> {
-        self.engine().pool().stop();
+        self.own_engine()?.pool().stop();
         self.flush()
     }
 
@@ -247,10 +258,13 @@ impl Residency {
         self.engine().is_failing()
     }
 
-    /// What is resident and what has been done, without stopping anybody.
+    /// What is resident and what has been done, without stopping anybody. All zero
+    /// in a forked child, which holds nothing of it.
     #[must_use]
     pub fn stats(&self) -> ResidencyStats {
-        let engine = self.engine();
+        let Ok(engine) = self.own_engine() else {
+            return ResidencyStats::default();
+        };
         ResidencyStats {
             budget_bytes: engine.ledger.budget_bytes() as u64,
             resident_bytes: engine.ledger.used_bytes() as u64,

@@ -1,5 +1,6 @@
 //! [`Pool`]: the named I/O threads, started at first use.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -38,6 +39,11 @@ impl Pool {
             rung: Condvar::new(),
             owner: ProcessStamp::current(),
         }
+    }
+
+    /// Whether this is the process that the threads are of, and not its child.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner.is_current()
     }
 
     pub(super) fn has_threads(&self) -> bool {
@@ -90,13 +96,12 @@ impl Pool {
 
     /// Ends the threads, each after what it is doing, and waits for them.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        if !self.owner.is_current() {
-            // A forked child has the handles but not the threads.
-            std::mem::forget(threads);
+        if !self.is_own() {
+            // A forked child has no threads, and their parent's locks may be held.
             return;
         }
+        self.stopping.store(true, Ordering::Relaxed);
+        let threads = std::mem::take(&mut *lock(&self.threads));
         drop(lock(&self.bell));
         self.rung.notify_all();
         let this = thread::current().id();
@@ -127,7 +132,13 @@ fn run(engine: &Weak<Engine>, preferred: Preferred) {
         if engine.pool().has_stopped() {
             return;
         }
-        if engine.step(preferred) == Step::Idle {
+        // A backend that panics has a bug, which is printed by now; its payload is
+        // where it was, and the others still want to be moved.
+        let step = catch_unwind(AssertUnwindSafe(|| engine.step(preferred)));
+        if step.is_err() {
+            engine.tally.count_error("a backend panicked".to_owned());
+        }
+        if !matches!(step, Ok(Step::Done)) {
             engine.pool().nap();
         }
     }

@@ -59,7 +59,8 @@ pub struct ResidencyStats {
     pub stall_total: Duration,
     /// The longest of them.
     pub stall_longest: Duration,
-    /// Writes and fetches that failed in the background.
+    /// Writes and fetches that failed in the background, or in which a backend
+    /// panicked.
     pub background_errors: u64,
     /// The last of them, as text.
     pub last_background_error: Option<String>,
@@ -101,8 +102,30 @@ impl Gauge {
         self.0.fetch_sub(amount as u64, Ordering::Relaxed);
     }
 
+    /// Adds `amount` until the guard is dropped, be it by a panic.
+    pub(crate) fn hold(&self, amount: usize) -> Held<'_> {
+        self.add(amount);
+        Held {
+            gauge: self,
+            amount,
+        }
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`Gauge::hold`].
+#[must_use]
+pub(crate) struct Held<'a> {
+    gauge: &'a Gauge,
+    amount: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.gauge.sub(self.amount);
     }
 }
 
@@ -122,9 +145,14 @@ impl Tally {
     }
 
     pub(crate) fn failed(&self, error: &Error) {
-        self.background_errors.add(1);
         let source = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        *self.last_error() = Some(format!("{error}{}", source.unwrap_or_default()));
+        self.count_error(format!("{error}{}", source.unwrap_or_default()));
+    }
+
+    /// Counts an error in the background that is no [`Error`], and keeps its text.
+    pub(super) fn count_error(&self, text: String) {
+        self.background_errors.add(1);
+        *self.last_error() = Some(text);
     }
 
     fn last_error(&self) -> MutexGuard<'_, Option<String>> {
