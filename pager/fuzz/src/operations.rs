@@ -10,7 +10,7 @@ use pager_core::{Chunk, Result};
 use tempfile::TempDir;
 
 use super::input::{Length, Memory, Span, scene};
-use super::table::{Entry, PageOut, Table, assert_soon};
+use super::table::{Entry, PageOut, Table, assert_is_soon_empty, assert_soon};
 
 /// The most operations of one scene: what a fuzzer gets through often.
 const OPERATIONS_AT_MOST: usize = 64;
@@ -273,9 +273,8 @@ impl Stage {
         assert_eq!(stats().total.live_handles, 0);
         drop(self.pager);
         for root in self.root.path().read_dir().expect("it can be listed") {
-            let root = root.expect("it can be listed").path();
-            let left = root.read_dir().expect("it can be listed").count();
-            assert_eq!(left, 0, "files are left in {}", root.display());
+            // A background thread may be the last to let go of a backend.
+            assert_is_soon_empty(&root.expect("it can be listed").path());
         }
     }
 }

@@ -2,6 +2,7 @@
 //! what an operation on one of them did.
 
 use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pager_core::testkit::content::{assert_words, words};
@@ -273,4 +274,11 @@ pub(super) fn assert_soon(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what}, and it stays so");
         std::thread::yield_now();
     }
+}
+
+/// Waits for a scratch root to hold nothing any more.
+pub(super) fn assert_is_soon_empty(root: &Path) {
+    assert_soon("files are left", || {
+        root.read_dir().expect("it can be listed").next().is_none()
+    });
 }
