@@ -48,9 +48,8 @@ const MIRI_ALL: [&[&str]; 3] = [
         "segment::allocator",
         "segment::holes",
         "segment::checksums",
-        "segment::staging",
         "segment::transfer",
-        "quota",
+        "quota::tests",
     ],
 ];
 
