@@ -53,11 +53,11 @@ pub struct Report {
     pub host: Host,
     /// Wall time of building the chains.
     pub build_s: f64,
-    /// The same until everything was stored, by the pager and by the file system.
+    /// The same until the pager had stored everything.
     pub build_stored_s: f64,
     /// Wall time of merging them.
     pub merge_s: f64,
-    /// The same until everything was stored, by the pager and by the file system.
+    /// The same until the pager had stored everything.
     pub merge_stored_s: f64,
     /// GiB of input merged per second.
     pub through_gib_s: f64,

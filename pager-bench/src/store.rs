@@ -57,22 +57,17 @@ impl Store {
         }
     }
 
-    /// Stores whatever was left in memory to be stored later: by the pager, or by
-    /// the page cache under the pager's files. What is stored may stay in memory.
+    /// Has the pager store whatever it left in memory to be stored later; what is
+    /// stored may stay in memory.
     ///
     /// # Errors
     ///
-    /// What the pager or the file system says.
-    pub fn store_all(&self) -> anyhow::Result<()> {
-        let Self::Pager(pager) = self else {
-            return Ok(());
-        };
-        pager.write_back()?;
-        #[cfg(target_os = "linux")]
-        if let Some(directory) = pager.scratch_dir() {
-            nix::unistd::syncfs(std::fs::File::open(directory)?)?;
+    /// What the pager says.
+    pub fn write_back(&self) -> pager_core::Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Pager(pager) => pager.write_back(),
         }
-        Ok(())
     }
 
     /// What the residency layer has done, if there is one.

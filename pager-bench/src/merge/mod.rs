@@ -63,7 +63,7 @@ pub struct Outcome {
 /// # Errors
 ///
 /// What the store says.
-pub fn run<C: Buffer>(config: &Config, store: &Store) -> anyhow::Result<Outcome> {
+pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outcome> {
     let generator = Generator::new(config.data);
     let mut workers: Vec<Worker<'_, C>> = (0..config.threads)
         .map(|thread| Worker::new(thread, config, &generator, store))
@@ -71,7 +71,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> anyhow::Result<Outcome>
     let (phases, peak_anon_rss_bytes) = AnonSampler::watch(|| {
         let build = phase(&mut workers, store, Worker::build)?;
         let merge = phase(&mut workers, store, Worker::merge)?;
-        anyhow::Ok((build, merge))
+        Ok::<_, pager_core::Error>((build, merge))
     });
     let ((build, build_stored_s), (merge, merge_stored_s)) = phases?;
     let peak_rss_bytes = proc::peak_rss_bytes();
@@ -108,17 +108,18 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> anyhow::Result<Outcome>
 }
 
 /// Runs `work` on every worker at once; says what that cost, and after how many
-/// seconds everything that it left to be stored in the background was stored. No
-/// phase begins before that, so none pays for the one before it.
+/// seconds the pager had stored what the work left in memory. No phase begins
+/// before that. What the page cache has still to write is left out: it is the
+/// published strategies' advantage.
 fn phase<'a, C: Buffer>(
     workers: &mut [Worker<'a, C>],
     store: &Store,
     work: impl Fn(&mut Worker<'a, C>) -> pager_core::Result<()> + Sync,
-) -> anyhow::Result<(Cost, f64)> {
+) -> pager_core::Result<(Cost, f64)> {
     let mark = Mark::now();
     on_each(workers, work)?;
     let cost = mark.elapsed();
-    store.store_all()?;
+    store.write_back()?;
     Ok((cost, mark.elapsed().wall_s))
 }
 

@@ -10,8 +10,6 @@
 //! bits in a block and every run of damage up to 32 bits long, and the processor
 //! computes it faster than memory delivers the bytes.
 
-use std::io::IoSlice;
-
 use pager_core::{Error, Result};
 use smallvec::SmallVec;
 
@@ -48,16 +46,14 @@ impl Checksums {
         Ok(Self(sums))
     }
 
-    /// Adds those of `pieces`, each of them whole blocks.
-    pub(super) fn add(&mut self, pieces: &[IoSlice<'_>]) {
-        for piece in pieces {
-            debug_assert!(
-                piece.len().is_multiple_of(BLOCK_BYTES),
-                "blocks are written whole"
-            );
-            self.0
-                .extend(piece.chunks(BLOCK_BYTES).map(crc_fast::crc32_iscsi));
-        }
+    /// Adds those of `blocks`, the next whole blocks of the payload.
+    pub(super) fn add(&mut self, blocks: &[u8]) {
+        debug_assert!(
+            blocks.len().is_multiple_of(BLOCK_BYTES),
+            "blocks are written whole"
+        );
+        self.0
+            .extend(blocks.chunks(BLOCK_BYTES).map(crc_fast::crc32_iscsi));
     }
 
     /// Compares `bytes`, whole blocks that were read from byte `at` of the
@@ -111,10 +107,8 @@ mod tests {
             .map(|at| (at * 7 / 8).to_le_bytes()[0])
             .collect();
         let mut sums = Checksums::for_bytes(bytes.len()).unwrap();
-        sums.add(&[
-            IoSlice::new(&bytes[..BLOCK_BYTES]),
-            IoSlice::new(&bytes[BLOCK_BYTES..]),
-        ]);
+        sums.add(&bytes[..BLOCK_BYTES]);
+        sums.add(&bytes[BLOCK_BYTES..]);
         assert_eq!(sums.verify(0, &bytes), Ok(()));
         // An interpreter takes a moment for each; a prime step meets every bit of a byte.
         let step = if cfg!(miri) { 4099 } else { 1 };
@@ -131,7 +125,7 @@ mod tests {
     #[test]
     fn a_missing_block_is_damage_and_without_checksums_nothing_is() {
         let mut sums = Checksums::for_bytes(1).unwrap();
-        sums.add(&[IoSlice::new(&[1; BLOCK_BYTES])]);
+        sums.add(&[1; BLOCK_BYTES]);
         let damage = sums.missing(100).unwrap();
         assert_eq!((damage.offset_bytes, damage.found), (0, 0));
         assert_eq!(Checksums::default().missing(0), None);

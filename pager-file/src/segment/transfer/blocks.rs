@@ -5,6 +5,7 @@
 //! shown to anybody before it matches its checksum.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::super::file::SegmentFile;
 use super::super::io_mode::{BLOCK_BYTES, SegmentIo};
 use super::super::staging::StagingPool;
 use super::super::stats::Counters;
+use super::CACHED_BYTES;
 use crate::{BACKEND, sys};
 
 /// `RWF_DONTCACHE`, which rustix does not name yet.
@@ -99,6 +101,38 @@ impl BlockIo {
     ///
     /// Typed; `buffer` holds anything then.
     pub(super) fn read(&self, blocks: Blocks<'_>, at: usize, buffer: &mut [u8]) -> Result<()> {
+        self.transfer(blocks, at, buffer)?;
+        self.verify(blocks, at, buffer)
+    }
+
+    /// Reads whole blocks, from byte `at` of the payload on, into all of `buffer`,
+    /// and copies the bytes `wanted` of it to `window`, each piece as soon as it is
+    /// verified, while it is still in the processor's cache.
+    ///
+    /// # Errors
+    ///
+    /// Typed; some of the window may have been filled.
+    pub(super) fn read_through(
+        &self,
+        blocks: Blocks<'_>,
+        at: usize,
+        buffer: &mut [u8],
+        wanted: Range<usize>,
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        self.transfer(blocks, at, buffer)?;
+        for (index, piece) in buffer.chunks(CACHED_BYTES).enumerate() {
+            let start = index * CACHED_BYTES;
+            self.verify(blocks, at + start, piece)?;
+            let from = wanted.start.saturating_sub(start).min(piece.len());
+            let to = wanted.end.saturating_sub(start).min(piece.len());
+            window.copy_from_bytes(&piece[from..to]);
+        }
+        Ok(())
+    }
+
+    /// Reads into all of `buffer` what nobody may look at before it is verified.
+    fn transfer(&self, blocks: Blocks<'_>, at: usize, buffer: &mut [u8]) -> Result<()> {
         let len = buffer.len();
         let mut done = 0;
         while done < len {
@@ -112,7 +146,8 @@ impl BlockIo {
                 Err(error) => return Err(self.error("read", len, error.into())),
             }
         }
-        self.arrived(blocks, at, buffer)
+        self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
+        Ok(())
     }
 
     /// Reads `len` bytes, whole blocks, from byte `at` of the payload on straight
@@ -143,7 +178,8 @@ impl BlockIo {
                 Err(error) => return Err(self.error("read", len, error.into())),
             }
         }
-        self.arrived(blocks, at, window.last_filled(len))
+        self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
+        self.verify(blocks, at, window.last_filled(len))
     }
 
     /// Called once all of a payload is written: keeps the page cache short.
@@ -201,10 +237,8 @@ impl BlockIo {
         })
     }
 
-    /// Ends a read that brought `bytes` from byte `at` of a payload on: they are
-    /// what was written, or an error.
-    fn arrived(&self, blocks: Blocks<'_>, at: usize, bytes: &[u8]) -> Result<()> {
-        self.forget(blocks.file, blocks.offset_bytes + at as u64, bytes.len());
+    /// Compares `bytes`, read from byte `at` of a payload on, with what was written.
+    fn verify(&self, blocks: Blocks<'_>, at: usize, bytes: &[u8]) -> Result<()> {
         blocks
             .checksums
             .verify(at, bytes)

@@ -9,6 +9,10 @@
 //! Every transfer covers whole blocks, so checksums are verified in `blocks` alone,
 //! and made from what is handed to it.
 
+/// Bytes that are copied and then checked, or checked and then copied, at a time:
+/// few enough to stay in a processor's own cache in between. Whole blocks.
+const CACHED_BYTES: usize = 64 << 10;
+
 mod blocks;
 mod read;
 mod write;

@@ -221,9 +221,10 @@ impl<'a> Reader<'a> {
                 start,
                 end: self.staged_end(start, part.end, is_aligned),
             };
-            let blocks = piece.blocks();
-            self.stage(0, blocks)?;
-            window.copy_from_bytes(&self.staging()?[in_block..in_block + piece.len()]);
+            let (io, payload, blocks) = (self.io, self.blocks, piece.blocks());
+            let buffer = &mut self.staging()?[..blocks.len()];
+            let wanted = in_block..in_block + piece.len();
+            io.read_through(payload, blocks.start, buffer, wanted, window)?;
             start = piece.end;
         }
         Ok(())

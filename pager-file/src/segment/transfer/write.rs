@@ -2,7 +2,8 @@
 //!
 //! Chunks that are aligned go to the kernel where they lie; everything else is
 //! joined in a staging buffer. Both kinds of pieces share one call, so a chunk
-//! costs one, whatever kind it is.
+//! costs one, whatever kind it is. Checksums are made of what was just copied,
+//! while the processor's cache still holds it.
 
 use std::io::IoSlice;
 
@@ -11,7 +12,7 @@ use pager_core::{Payload, Result};
 use super::super::checksums::Checksums;
 use super::super::file::SegmentFile;
 use super::super::io_mode::BLOCK_BYTES;
-use super::BlockIo;
+use super::{BlockIo, CACHED_BYTES};
 
 /// Pieces to a call: fewer than the kernel takes (`IOV_MAX`, 1024), for the
 /// array lives on the stack.
@@ -48,10 +49,11 @@ impl BlockIo {
                 .as_mut()
                 .map_or(&mut [][..], |staging| staging.bytes());
             let mut batch = [IoSlice::new(&[]); MAX_PIECES];
-            let count = fill_batch(&mut batch, &mut source, staging);
-            if self.verifies {
-                checksums.add(&batch[..count]);
-            }
+            let count = fill_batch(&mut batch, &mut source, staging, &mut |blocks| {
+                if self.verifies {
+                    checksums.add(blocks);
+                }
+            });
             written_bytes += self.write(file, &mut batch[..count], offset_bytes + written_bytes)?;
         }
         self.finish_write(file, written_bytes)?;
@@ -60,21 +62,24 @@ impl BlockIo {
 }
 
 /// Collects pieces of whole blocks from the front of `source` until either the
-/// batch or the staging buffer is full, and says how many.
+/// batch or the staging buffer is full, and says how many. `see` is shown all of
+/// their blocks, in order.
 fn fill_batch<'s, 'p: 's>(
     batch: &mut [IoSlice<'s>],
     source: &mut Source<'p>,
     mut staging: &'s mut [u8],
+    see: &mut impl FnMut(&[u8]),
 ) -> usize {
     let mut count = 0;
     while count < batch.len() && !source.is_empty() {
         let straight = source.take_straight();
         batch[count] = if !straight.is_empty() {
+            see(straight);
             IoSlice::new(straight)
         } else if staging.is_empty() {
             break;
         } else {
-            let len = source.copy_blocks(staging);
+            let len = source.copy_blocks(staging, see);
             let (filled, rest) = std::mem::take(&mut staging).split_at_mut(len);
             staging = rest;
             IoSlice::new(filled)
@@ -150,26 +155,31 @@ impl<'p> Source<'p> {
 
     /// Copies to the front of `staging`, which has whole blocks, until what
     /// follows may be written where it lies. Pads the last block of the payload
-    /// with zeros. Returns the bytes, whole blocks.
-    fn copy_blocks(&mut self, staging: &mut [u8]) -> usize {
-        let mut len = 0;
+    /// with zeros. Shows the blocks to `see` while they are still in the cache.
+    /// Returns the bytes, whole blocks.
+    fn copy_blocks(&mut self, staging: &mut [u8], see: &mut impl FnMut(&[u8])) -> usize {
+        let (mut len, mut seen) = (0, 0);
         while len < staging.len() && !self.is_empty() {
             let to_block = len.next_multiple_of(BLOCK_BYTES) - len;
             if len > 0 && to_block == 0 && self.straight_len(0) > 0 {
-                return len;
+                break;
             }
             let room = if to_block > 0 && self.straight_len(to_block) > 0 {
                 to_block
             } else {
                 staging.len() - len
             };
-            let copied = room.min(self.rest.len());
+            let copied = room.min(self.rest.len()).min(CACHED_BYTES);
             staging[len..len + copied].copy_from_slice(&self.rest[..copied]);
             len += copied;
             self.advance(copied);
+            let whole = len - len % BLOCK_BYTES;
+            see(&staging[seen..whole]);
+            seen = whole;
         }
         let padded = len.next_multiple_of(BLOCK_BYTES);
         staging[len..padded].fill(0);
+        see(&staging[seen..padded]);
         padded
     }
 }
@@ -190,8 +200,16 @@ mod tests {
         let (mut bytes, mut calls) = (Vec::new(), 0);
         while !source.is_empty() {
             let mut batch = vec![IoSlice::new(&[]); max_pieces];
-            let count = fill_batch(&mut batch, &mut source, &mut staging);
+            let mut seen = Vec::new();
+            let count = fill_batch(&mut batch, &mut source, &mut staging, &mut |blocks| {
+                seen.extend_from_slice(blocks);
+            });
             assert!(count > 0, "every batch makes progress");
+            let pieces: Vec<&[u8]> = batch[..count].iter().map(|piece| &**piece).collect();
+            assert!(
+                seen == pieces.concat(),
+                "every block is seen once, in order"
+            );
             for piece in &batch[..count] {
                 assert!(piece.len().is_multiple_of(BLOCK_BYTES) && !piece.is_empty());
                 bytes.extend_from_slice(piece);
@@ -213,7 +231,7 @@ mod tests {
         assert!(is_all_straight(&payload, 512));
         let mut source = Source::new(&payload, 512);
         let mut batch = [IoSlice::new(&[]); 4];
-        assert_eq!(fill_batch(&mut batch, &mut source, &mut []), 2);
+        assert_eq!(fill_batch(&mut batch, &mut source, &mut [], &mut |_| {}), 2);
         assert_eq!(batch[0].as_ptr(), payload.chunk(0).as_ptr().cast());
         assert_eq!(batch[1].as_ptr(), payload.chunk(2).as_ptr().cast());
     }
