@@ -73,7 +73,13 @@ impl<'a> Window<'a> {
     /// Whether the next byte to fill lies at a multiple of `align_bytes`.
     #[must_use]
     pub fn is_aligned_to(&self, align_bytes: usize) -> bool {
-        (self.spare.as_ptr().addr() + self.filled_bytes).is_multiple_of(align_bytes)
+        self.next_address().is_multiple_of(align_bytes)
+    }
+
+    /// Where in memory the next byte to fill lies: a number, to align by.
+    #[must_use]
+    pub fn next_address(&self) -> usize {
+        self.spare.as_ptr().addr() + self.filled_bytes
     }
 
     /// Fills the next words with a copy.

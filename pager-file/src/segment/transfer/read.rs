@@ -10,7 +10,7 @@ use std::ops::Range;
 use pager_core::{Result, Window};
 
 use super::super::io_mode::BLOCK_BYTES;
-use super::super::staging::{STAGING_BYTES, Staging};
+use super::super::staging::{STAGING_BYTES, Staging, page_offset_apart_from};
 use super::{BlockIo, Blocks};
 
 /// Ranges from here on are read by themselves.
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         for part in gathered.parts() {
             let index = runs.as_slice().partition_point(|run| run.end < part.end);
             let at = staged_at[index] + (part.start - runs.as_slice()[index].start);
-            window.copy_from_bytes(&self.staging()?[at..at + part.len()]);
+            window.copy_from_bytes(&self.staging()?.bytes()[at..at + part.len()]);
         }
         Ok(())
     }
@@ -222,7 +222,9 @@ impl<'a> Reader<'a> {
                 end: self.staged_end(start, part.end, is_aligned),
             };
             let (io, payload, blocks) = (self.io, self.blocks, piece.blocks());
-            let buffer = &mut self.staging()?[..blocks.len()];
+            let begins_at = window.next_address().wrapping_sub(in_block);
+            let page_offset = page_offset_apart_from(begins_at, align_bytes);
+            let buffer = &mut self.staging()?.bytes_at(page_offset)[..blocks.len()];
             let wanted = in_block..in_block + piece.len();
             io.read_through(payload, blocks.start, buffer, wanted, window)?;
             start = piece.end;
@@ -246,15 +248,16 @@ impl<'a> Reader<'a> {
     /// Reads `blocks` to byte `at` of the staging buffer.
     fn stage(&mut self, at: usize, blocks: Part) -> Result<()> {
         let (io, payload) = (self.io, self.blocks);
-        let buffer = &mut self.staging()?[at..at + blocks.len()];
+        let buffer = &mut self.staging()?.bytes()[at..at + blocks.len()];
         io.read(payload, blocks.start, buffer)
     }
 
-    fn staging(&mut self) -> Result<&mut [u8]> {
-        if self.staging.is_none() {
-            self.staging = Some(self.io.staging.get()?);
-        }
-        Ok(self.staging.as_mut().map_or(&mut [], Staging::bytes))
+    fn staging(&mut self) -> Result<&mut Staging<'a>> {
+        let staging = match self.staging.take() {
+            Some(staging) => staging,
+            None => self.io.staging.get()?,
+        };
+        Ok(self.staging.insert(staging))
     }
 }
 

@@ -12,6 +12,7 @@ use pager_core::{Payload, Result};
 use super::super::checksums::Checksums;
 use super::super::file::SegmentFile;
 use super::super::io_mode::BLOCK_BYTES;
+use super::super::staging::page_offset_apart_from;
 use super::{BlockIo, CACHED_BYTES};
 
 /// Pieces to a call: fewer than the kernel takes (`IOV_MAX`, 1024), for the
@@ -45,9 +46,9 @@ impl BlockIo {
             false => Checksums::default(),
         };
         while !source.is_empty() {
-            let staging = staging
-                .as_mut()
-                .map_or(&mut [][..], |staging| staging.bytes());
+            let staging = staging.as_mut().map_or(&mut [][..], |staging| {
+                staging.bytes_at(page_offset_apart_from(source.address(), align_bytes))
+            });
             let mut batch = [IoSlice::new(&[]); MAX_PIECES];
             let count = fill_batch(&mut batch, &mut source, staging, &mut |blocks| {
                 if self.verifies {
@@ -120,6 +121,11 @@ impl<'p> Source<'p> {
 
     fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// Where the next byte lies.
+    fn address(&self) -> usize {
+        self.rest.as_ptr().addr()
     }
 
     /// Leaves `len` bytes of `rest` behind, and goes on to the next chunk at its
