@@ -70,7 +70,7 @@ pub enum Error {
         offset_bytes: u64,
         /// Checksum kept when the bytes were stored.
         expected: u64,
-        /// Checksum of the bytes that came back; zero, that of nothing, if none did.
+        /// Checksum of the bytes that came back; zero if none did.
         found: u64,
     },
     /// The scratch directory cannot be used.

@@ -95,8 +95,8 @@ impl FileConfig {
         self
     }
 
-    /// Whether every block of 4 KiB that comes back is compared with a CRC-32C
-    /// kept in memory, so that damage is
+    /// Whether every block of 4 KiB that comes back is compared with a checksum
+    /// (XXH3) kept in memory, so that damage is
     /// [`Error::Corrupt`](pager_core::Error::Corrupt) and never wrong data.
     /// Default yes; costs a thousandth of the stored bytes in memory. No meaning
     /// in [`FileMode::Seed`], which keeps none, as published.

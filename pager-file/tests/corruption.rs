@@ -254,7 +254,7 @@ fn swapped_extents_and_a_truncated_one_are_found() {
     };
     vandal.file.set_len(cut).unwrap();
     let found = assert_corrupt(last, 0, CHUNK_WORDS, 5 * BLOCK_BYTES);
-    assert_eq!(found, 0, "what is not there has the checksum of nothing");
+    assert_eq!(found, 0, "what is not there has no checksum");
     let mut words = Vec::new();
     last.read_at(0, 5 * BLOCK_WORDS, &mut words).unwrap();
     assert_words(&words, &expected[..5 * BLOCK_WORDS], "before the cut");
