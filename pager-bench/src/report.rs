@@ -237,8 +237,13 @@ impl fmt::Display for Report {
             if operation.count > 0 {
                 writeln!(
                     f,
-                    "{name:>13}: {} calls, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, max {:.1} us",
-                    operation.count, operation.p50, operation.p99, operation.p999, operation.max
+                    "{name:>13}: {} calls, mean {:.1} us, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, max {:.1} us",
+                    operation.count,
+                    operation.mean,
+                    operation.p50,
+                    operation.p99,
+                    operation.p999,
+                    operation.max
                 )?;
             }
         }

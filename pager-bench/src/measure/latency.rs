@@ -41,6 +41,9 @@ impl Default for Latencies {
 pub struct Summary {
     /// How often it ran.
     pub count: u64,
+    /// What a call took on average.
+    #[serde(default)]
+    pub mean: f64,
     /// Half of the calls took at most this.
     pub p50: f64,
     /// 99 of 100 calls took at most this.
@@ -82,6 +85,11 @@ impl Latencies {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         Summary {
             count: histogram.len(),
+            mean: if histogram.is_empty() {
+                0.0
+            } else {
+                histogram.mean() / 1e3
+            },
             p50: micros(histogram.value_at_quantile(0.5)),
             p99: micros(histogram.value_at_quantile(0.99)),
             p999: micros(histogram.value_at_quantile(0.999)),
@@ -107,6 +115,7 @@ mod tests {
         assert!((summary.p50 - 500.0).abs() < 1.0, "{summary:?}");
         assert!((summary.p999 - 999.0).abs() < 2.0, "{summary:?}");
         assert!(summary.max >= 1000.0);
+        assert!((summary.mean - 500.5).abs() < 1.0, "{summary:?}");
         assert_eq!(one.summary(Operation::Drop), Summary::default());
     }
 }

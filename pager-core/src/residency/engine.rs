@@ -55,6 +55,8 @@ pub(crate) struct Engine {
 pub(super) enum Preferred {
     Fetch,
     Write,
+    /// Whichever lags behind.
+    Either,
 }
 
 /// Whether a step found anything to do.
@@ -249,6 +251,7 @@ impl Engine {
         let write_first = match preferred {
             // Read-ahead is for later; who waits for room waits now.
             Preferred::Fetch => self.ledger.has_waiters(),
+            Preferred::Either => self.ledger.is_nearly_high(),
             // As long as nobody is about to wait for room, callers wait for reads;
             // but what is late should not push out what is not.
             Preferred::Write => self.ledger.is_nearly_high() || self.has_late(),

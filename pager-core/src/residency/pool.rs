@@ -80,9 +80,10 @@ impl Pool {
         }
         for number in 0..self.thread_count {
             let engine = Arc::downgrade(engine);
-            let preferred = match number % 2 {
+            let preferred = match number {
                 0 => Preferred::Fetch,
-                _ => Preferred::Write,
+                1 => Preferred::Write,
+                _ => Preferred::Either,
             };
             let thread = thread::Builder::new()
                 .name(format!("pager-io-{number}"))
