@@ -202,8 +202,9 @@ impl<B: Backend> Drop for Handle<B> {
         if shared.owner.is_current() {
             // Relaxed: a statistic.
             entry.abandoned.store(true, Ordering::Relaxed);
-            shared.handles.remove(self.key);
+            // Counted before it is gone: nobody sees it neither alive nor dropped.
             shared.counters.add(Count::Drops, 1);
+            shared.handles.remove(self.key);
         } else {
             // The parent's: its locks may be held by threads that are not here.
             std::mem::forget(entry);
