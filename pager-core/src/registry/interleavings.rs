@@ -156,7 +156,7 @@ fn read(handle: &Handle<Yielding>) {
 }
 
 /// Visits every schedule, and says how many there were.
-fn exhaust(scene: impl Fn() + Send + Sync + 'static) {
+pub(super) fn exhaust(scene: impl Fn() + Send + Sync + 'static) {
     let most = at_most(MAX_SCHEDULES);
     let name = thread_name();
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));

@@ -17,10 +17,6 @@ use crate::{Backend, Payload, Result, Usage, Window};
 
 const WORDS: [u64; 3] = [11, 22, 33];
 
-/// Schedules that a depth-first search visits at most, unless the variable
-/// `PAGER_SCHEDULES` asks for less.
-const MAX_SCHEDULES: usize = 400_000;
-
 /// Keeps nothing, lets others run in the middle of each call, and counts how many
 /// backends there are.
 #[derive(Debug)]
@@ -99,25 +95,6 @@ fn look(registry: &Registry<Yielding>, most: usize) -> Stats {
     assert!(stats.live_handles <= most);
     assert_eq!(stats.logical_bytes, 24 * stats.live_handles as u64);
     stats
-}
-
-/// Visits every schedule, and says how many there were.
-fn exhaust(scene: fn()) {
-    let asked = std::env::var("PAGER_SCHEDULES").ok();
-    let asked = asked.map(|asked| asked.parse().expect("PAGER_SCHEDULES must be a number"));
-    let most = asked.map_or(MAX_SCHEDULES, |asked: usize| asked.min(MAX_SCHEDULES));
-    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    let counted = move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        scene();
-    };
-    shuttle::check_dfs(counted, Some(most));
-    let visited = count.load(Ordering::Relaxed);
-    let how = if visited < most { "all" } else { "the first" };
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a scene");
-    println!("{name}: {how} {visited} schedules");
 }
 
 #[test]

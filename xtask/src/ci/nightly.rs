@@ -78,6 +78,8 @@ pub(super) fn fuzz(seconds: u32) -> anyhow::Result<Done> {
     build.args(["--manifest-path", CHECKS_MANIFEST, "--target", &triple()]);
     build.env("RUSTFLAGS", FUZZ_FLAGS);
     build.env("CARGO_TARGET_DIR", &directory);
+    // What is fuzzed moves memory and takes locks: optimising more costs more than it brings.
+    build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     let found = executables_of(&mut build)?;
     let artifacts = directory.join("artifacts");
     fs::create_dir_all(&artifacts)?;

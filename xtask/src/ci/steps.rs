@@ -225,7 +225,9 @@ fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
         test.env("RUSTFLAGS", "--cfg shuttle");
         test.env("CARGO_TARGET_DIR", target_directory()?.join("shuttle"));
         if let Some(schedules) = schedules {
+            // So few that a quick build pays off more than a quick run.
             test.env("PAGER_SCHEDULES", schedules);
+            test.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         }
         call(&mut test)?;
     }
