@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use shuttle::thread;
 
+use super::interleavings::exhaust;
 use super::{Handle, Registry, Stats};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Backend, Payload, Result, Usage, Window};
