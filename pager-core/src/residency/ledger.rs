@@ -177,23 +177,24 @@ impl Ledger {
 
     /// Counts `share` as gone, and wakes whoever waits for room.
     pub(super) fn release(&self, share: Share) {
-        match share {
-            Share::Dirty(bytes) => self.dirty_bytes.fetch_sub(bytes, Ordering::Relaxed),
-            Share::Fetched(bytes) => self.fetched_bytes.fetch_sub(bytes, Ordering::Relaxed),
-            Share::Clean(_) => 0,
-        };
+        self.leave_part(share);
         self.used_bytes.fetch_sub(share.bytes(), Ordering::Relaxed);
         self.wake();
     }
 
     /// Counts `share` as clean from now on, and wakes whoever waits for room.
     pub(super) fn clean(&self, share: Share) {
+        self.leave_part(share);
+        self.wake();
+    }
+
+    /// Takes `share` off the counter of its kind; clean copies have none.
+    fn leave_part(&self, share: Share) {
         match share {
             Share::Dirty(bytes) => self.dirty_bytes.fetch_sub(bytes, Ordering::Relaxed),
             Share::Fetched(bytes) => self.fetched_bytes.fetch_sub(bytes, Ordering::Relaxed),
             Share::Clean(_) => 0,
         };
-        self.wake();
     }
 
     /// Waits until bytes have been released, at most `timeout`.
