@@ -17,7 +17,24 @@ pub(crate) const ROOT_VARIABLE: &str = "PAGER_SCRATCH";
 pub(crate) const DEFAULT_ROOT: &str = "/var/tmp";
 
 /// Free room that segment files keep before holes are punched.
-const DEFAULT_SLACK_BYTES: u64 = 256 << 20;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slack {
+    /// As much as is stored at the moment: payloads that are taken, changed and
+    /// paged out again find their room, however many wait in memory meanwhile.
+    Stored {
+        /// The least it ever is.
+        min_bytes: u64,
+    },
+    /// Always so much.
+    Fixed {
+        /// How much.
+        bytes: u64,
+    },
+}
+
+const DEFAULT_SLACK: Slack = Slack::Stored {
+    min_bytes: 256 << 20,
+};
 
 /// How a [`FileBackend`](crate::FileBackend) is set up.
 ///
@@ -36,7 +53,7 @@ pub struct FileConfig {
     pub(crate) mode: FileMode,
     pub(crate) io: IoChoice,
     pub(crate) quota_bytes: Option<u64>,
-    pub(crate) slack_bytes: u64,
+    pub(crate) slack: Slack,
     pub(crate) checksums: bool,
     pub(crate) allow_memory_fs: bool,
 }
@@ -51,7 +68,7 @@ impl FileConfig {
             mode: FileMode::default(),
             io: IoChoice::default(),
             quota_bytes: None,
-            slack_bytes: DEFAULT_SLACK_BYTES,
+            slack: DEFAULT_SLACK,
             checksums: true,
             allow_memory_fs: false,
         }
@@ -87,11 +104,12 @@ impl FileConfig {
     }
 
     /// How many bytes of freed room segment files keep for reuse before they
-    /// give room back to the file system. Default 256 MiB. No meaning in
-    /// [`FileMode::Seed`], which keeps none.
+    /// give room back to the file system. Default: as many as are stored at the
+    /// moment, and at least 256 MiB. No meaning in [`FileMode::Seed`], which keeps
+    /// none.
     #[must_use]
     pub fn slack_bytes(mut self, slack_bytes: u64) -> Self {
-        self.slack_bytes = slack_bytes;
+        self.slack = Slack::Fixed { bytes: slack_bytes };
         self
     }
 

@@ -97,7 +97,7 @@ impl SegmentStore {
         Ok(Self {
             quota: Quota::new(config.quota_bytes),
             space: Arc::new(Space::new(
-                config.slack_bytes,
+                config.slack,
                 size_limit::max_file_bytes(),
                 Arc::clone(&counters),
             )),

@@ -22,6 +22,7 @@ use super::file::{Outcome, SegmentFile};
 use super::io_mode::is_full;
 use super::span::{Extent, Span};
 use super::stats::Counters;
+use crate::config::Slack;
 use crate::{size_limit, sys};
 
 /// Address space of a segment: a terabyte is sixteen descriptors.
@@ -33,6 +34,20 @@ const MAX_SEGMENTS: u32 = 1024;
 /// What the punching thread takes out of circulation at a time.
 const SWEEP_BYTES: u64 = 64 << 20;
 
+impl Slack {
+    /// How much may be free at the moment.
+    fn bytes(self, bytes: Bytes) -> u64 {
+        match self {
+            Self::Stored { min_bytes } => bytes.live.max(min_bytes),
+            Self::Fixed { bytes } => bytes,
+        }
+    }
+
+    fn is_exceeded(self, bytes: Bytes) -> bool {
+        bytes.freed > self.bytes(bytes)
+    }
+}
+
 /// Segment files and the allocation of their bytes.
 #[derive(Debug)]
 pub(super) struct Space {
@@ -40,7 +55,7 @@ pub(super) struct Space {
     /// Opened in order, never closed before the store is.
     files: Box<[OnceLock<SegmentFile>]>,
     max_file_bytes: u64,
-    slack_bytes: u64,
+    slack: Slack,
     counters: Arc<Counters>,
     /// What the file system turned out not to do. Relaxed: learning it late
     /// costs a call that fails.
@@ -54,14 +69,14 @@ pub(super) struct Space {
 
 impl Space {
     /// No segment yet. `max_file_bytes` is what the process may write to a file.
-    pub(super) fn new(slack_bytes: u64, max_file_bytes: u64, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(slack: Slack, max_file_bytes: u64, counters: Arc<Counters>) -> Self {
         let max_file_bytes = max_file_bytes / 4096 * 4096;
         let allocator = Allocator::new(SEGMENT_BYTES.min(max_file_bytes), MAX_SEGMENTS);
         Self {
             allocator: Mutex::new(allocator),
             files: (0..MAX_SEGMENTS).map(|_| OnceLock::new()).collect(),
             max_file_bytes,
-            slack_bytes,
+            slack,
             counters,
             cannot_allocate: AtomicBool::new(false),
             cannot_punch: AtomicBool::new(false),
@@ -125,12 +140,12 @@ impl Space {
     /// Takes an extent back for reuse. No system call, unless the slack is
     /// exceeded for the first time in a while and the punching thread starts.
     pub(super) fn release(self: &Arc<Self>, extent: Extent) {
-        let freed_bytes = {
+        let bytes = {
             let mut allocator = self.lock();
             allocator.release(extent);
-            allocator.bytes().freed
+            allocator.bytes()
         };
-        if freed_bytes > self.slack_bytes {
+        if self.slack.is_exceeded(bytes) {
             self.start_sweep();
         }
     }
@@ -254,13 +269,14 @@ impl Space {
     /// Each step goes below the slack, by up to a quarter of it: otherwise the
     /// thread would follow a `free` of a long list with a call for each extent.
     fn sweep(&self) {
-        let keep_bytes = self.slack_bytes - self.slack_bytes / 4;
         loop {
             let mut spans = Vec::new();
             if !self.closing.load(Ordering::Relaxed) && self.punches_holes() {
                 let mut allocator = self.lock();
-                if allocator.bytes().freed > self.slack_bytes {
-                    allocator.surplus(keep_bytes, SWEEP_BYTES, &mut spans);
+                let bytes = allocator.bytes();
+                if self.slack.is_exceeded(bytes) {
+                    let slack_bytes = self.slack.bytes(bytes);
+                    allocator.surplus(slack_bytes - slack_bytes / 4, SWEEP_BYTES, &mut spans);
                 }
             }
             if !spans.is_empty() && self.punch_all(spans).is_ok() {
@@ -269,7 +285,7 @@ impl Space {
             // SeqCst, with the lock below: whoever frees an extent after the last
             // look above sees the flag down, or this thread sees the extent.
             self.sweeping.store(false, Ordering::SeqCst);
-            let is_over = self.lock().bytes().freed > self.slack_bytes;
+            let is_over = self.slack.is_exceeded(self.lock().bytes());
             let stops = self.closing.load(Ordering::Relaxed) || !self.punches_holes();
             if stops || !is_over || self.sweeping.swap(true, Ordering::SeqCst) {
                 return;

@@ -10,7 +10,7 @@ use pager_core::{Backend, ChunkBuf, Handle, Registry};
 use rstest::rstest;
 
 use super::*;
-use crate::config::IoChoice;
+use crate::config::{IoChoice, Slack};
 
 const BLOCK_WORDS: usize = 512;
 const CHUNK_WORDS: usize = 1 << 18;
@@ -406,6 +406,31 @@ fn storage_beyond_the_slack_goes_back() {
         registry.take(handle, &mut found).unwrap();
         assert!(found == words(seed, CHUNK_WORDS));
     }
+}
+
+#[test]
+fn as_much_as_is_stored_is_kept_for_reuse_unless_said_otherwise() {
+    let slack = Slack::Stored {
+        min_bytes: 16 << 20,
+    };
+    let (_root, registry) = open(|config| FileConfig { slack, ..config });
+    let store_all = |count| -> Vec<_> {
+        (0..count)
+            .map(|seed| store(&registry, &words(seed, CHUNK_WORDS)))
+            .collect()
+    };
+    let (kept, dropped) = (store_all(12), store_all(12));
+    if !stats(&registry).punches_holes {
+        println!("skipped: this file system punches no holes");
+        return;
+    }
+    drop(dropped);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(stats(&registry).freed_bytes, 24 << 20);
+    assert_eq!(stats(&registry).punched_bytes, 0);
+    // Now little is stored.
+    drop(kept);
+    assert!(eventually(|| stats(&registry).freed_bytes <= 16 << 20));
 }
 
 #[test]
