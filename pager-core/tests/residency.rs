@@ -338,23 +338,30 @@ fn clean_copies_make_room_for_page_outs_at_once() {
 }
 
 #[test]
-fn all_but_the_last_few_late_are_written_though_nothing_wants_their_room() {
-    let registry = under(MemoryBackend::new(), 64 * CHUNK_BYTES);
+fn all_but_the_last_few_late_are_written_before_the_budget_is_full() {
+    let registry = under(MemoryBackend::new(), 40 * CHUNK_BYTES);
     let residency = registry.residency().unwrap();
-    let other = registry.pageout(&mut [chunk(2)]).unwrap();
-    let late: Vec<_> = (0..10)
-        .map(|seed| {
-            registry
-                .pageout_hinted(&mut [chunk(seed)], Reuse::Late)
-                .unwrap()
-        })
-        .collect();
-    eventually("two writes", || residency.stats().writes == 2);
+    let mut others = Vec::new();
+    for seed in 0..26 {
+        others.push(registry.pageout(&mut [chunk(seed)]).unwrap());
+        residency.write_back().unwrap();
+    }
+    let pageout_late = |seed| {
+        registry
+            .pageout_hinted(&mut [chunk(seed)], Reuse::Late)
+            .unwrap()
+    };
+    let mut late: Vec<_> = (0..9).map(pageout_late).collect();
+    // An eighth of the budget is free.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(residency.stats().writes, 26);
+    late.push(pageout_late(9));
+    eventually("two writes", || residency.stats().writes == 28);
     std::thread::sleep(Duration::from_millis(50));
     let stats = residency.stats();
     assert_eq!(
         (stats.writes, stats.dirty_bytes),
-        (2, 9 * CHUNK_BYTES as u64)
+        (28, 8 * CHUNK_BYTES as u64)
     );
     // The oldest: the last ones may yet be dropped.
     let elided = |handle: pager_core::Handle<_>| {
@@ -364,7 +371,7 @@ fn all_but_the_last_few_late_are_written_though_nothing_wants_their_room() {
     };
     let elided: Vec<bool> = late.into_iter().map(elided).collect();
     assert_eq!(elided.iter().position(|elided| *elided), Some(2));
-    drop(other);
+    drop(others);
 }
 
 /// Payloads that have been stored and have left memory.

@@ -20,8 +20,8 @@ pub enum Reuse {
     /// Nobody knows: the oldest goes first.
     #[default]
     Unknown,
-    /// Later than all others: it is written when the device has time for it, and
-    /// its memory is the first to be given to somebody else.
+    /// Later than all others: its memory is the first to be given to somebody
+    /// else, and it is written in time for that.
     Late,
 }
 

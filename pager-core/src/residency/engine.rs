@@ -26,7 +26,8 @@ pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 const ENOUGH_WRITES: usize = 2;
 
 /// Late payloads that are left alone while nothing wants their room: the last few
-/// may still be dropped, and then need not be written.
+/// may still be dropped, and then need not be written. Also, how many that are
+/// written already are enough for those who will want room next.
 pub(super) const LATE_SLACK: usize = 8;
 
 /// The shared state of a residency layer.
@@ -284,10 +285,12 @@ impl Engine {
         Step::Idle
     }
 
-    /// Whether there are late payloads to be written though nothing wants their
-    /// room.
+    /// Whether late payloads are to be written though less is dirty than the low
+    /// watermark allows: if newcomers would otherwise push out what is not late.
     fn has_late(&self) -> bool {
         self.dirty.late_len() > LATE_SLACK
+            && self.clean.late_len() < LATE_SLACK
+            && self.ledger.is_nearly_full()
     }
 
     fn fetch_one(self: &Arc<Self>) -> Step {

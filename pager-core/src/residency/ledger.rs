@@ -136,6 +136,12 @@ impl Ledger {
         self.dirty_bytes() > self.low_bytes().midpoint(self.high_bytes())
     }
 
+    /// Whether less than an eighth of the budget is free.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        let budget_bytes = self.budget_bytes();
+        self.used_bytes() > budget_bytes - budget_bytes / 8
+    }
+
     /// Whether more is in memory than the budget allows, because it was made
     /// smaller.
     pub(super) fn is_over_budget(&self) -> bool {
