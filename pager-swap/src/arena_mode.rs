@@ -6,57 +6,23 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pager_core::{
-    Arena, ChunkBuf, ChunkKind, Error, OwnedChunk, Payload, Result, SizeClass, Window,
+    Arena, ChunkBuf, ChunkKind, Error, HUGE_PAGE_BYTES, OwnedChunk, Payload, Result, SizeClass,
+    Window,
 };
 
 use crate::NAME;
 use crate::advise::{Hint, Rounding, advise, page_bytes};
-use crate::live::{Key, Spans};
+use crate::diagnose::has_huge_pages;
+use crate::live::Spans;
 use crate::pagemap::{Residency, Span};
+use crate::parked::Parked;
 use crate::patience::{Patience, Plan};
-use crate::read_back::{ReadBack, Readable};
+use crate::read_back::ReadBack;
 use crate::watch::Watch;
-
-/// A payload in its slot.
-#[derive(Debug)]
-pub(crate) struct Parked {
-    words: ChunkBuf,
-    key: Key,
-    /// Bytes that were seen to leave memory when the payload was paged out.
-    left_bytes: usize,
-    /// Bytes that were seen to stay.
-    stayed_bytes: usize,
-    read_back_bytes: AtomicUsize,
-    /// Whether all of it has been prefetched. Relaxed: saves a hint, no more.
-    prefetched: AtomicBool,
-    /// Whether somebody else's budget counts what came back. Relaxed: set and
-    /// read under that one's lock.
-    budgeted: AtomicBool,
-}
-
-impl Parked {
-    pub(crate) fn len_bytes(&self) -> usize {
-        size_of_val(&*self.words)
-    }
-
-    pub(crate) fn left_bytes(&self) -> usize {
-        self.left_bytes
-    }
-}
-
-impl Readable for Parked {
-    fn read_back_bytes(&self) -> &AtomicUsize {
-        &self.read_back_bytes
-    }
-
-    fn len_bytes(&self) -> usize {
-        Parked::len_bytes(self)
-    }
-}
 
 /// The default mode.
 #[derive(Debug)]
@@ -68,6 +34,8 @@ pub(crate) struct ArenaMode {
     /// The kernel does not know `MADV_POPULATE_READ`. Relaxed: found out anew by
     /// whoever does not see it yet.
     cannot_populate: AtomicBool,
+    /// Found out when first asked.
+    has_huge_pages: OnceLock<bool>,
 }
 
 impl ArenaMode {
@@ -78,6 +46,7 @@ impl ArenaMode {
             patience: Patience::default(),
             read_back: ReadBack::new(read_back_bytes),
             cannot_populate: AtomicBool::new(false),
+            has_huge_pages: OnceLock::new(),
         }
     }
 
@@ -112,15 +81,9 @@ impl ArenaMode {
         }
         watch.counters.unreclaimable_bytes.add(outcome.stayed_bytes);
         watch.counters.stayed_bytes.add(outcome.stayed_bytes);
-        Ok(Arc::new(Parked {
-            key: watch.admit(Spans::One(Span::of(&words)), len_bytes),
-            words,
-            left_bytes: outcome.left_bytes,
-            stayed_bytes: outcome.stayed_bytes,
-            read_back_bytes: AtomicUsize::new(0),
-            prefetched: AtomicBool::new(false),
-            budgeted: AtomicBool::new(false),
-        }))
+        let key = watch.admit(Spans::One(Span::of(&words)), len_bytes);
+        let parked = Parked::new(words, key, outcome.left_bytes, outcome.stayed_bytes);
+        Ok(Arc::new(parked))
     }
 
     /// Maps the covering pages of `ranges`, and copies them into the window.
@@ -135,8 +98,9 @@ impl ArenaMode {
         ranges: &[Range<usize>],
         window: &mut Window<'_>,
     ) -> Result<()> {
+        let is_there = parked.is_paged_in(watch, ranges);
         // All reads are begun before the first is waited for.
-        if !parked.prefetched.load(Ordering::Relaxed) {
+        if !is_there && !parked.prefetched.load(Ordering::Relaxed) {
             for range in ranges {
                 will_need(&parked.words[range.clone()]);
             }
@@ -144,7 +108,9 @@ impl ArenaMode {
         let mut read_bytes = 0;
         for range in ranges {
             let words = &parked.words[range.clone()];
-            self.populate(words)?;
+            if !is_there {
+                self.populate(words)?;
+            }
             window.copy_from(words);
             read_bytes += Span::of(words).pages(Rounding::Outward).len() * page_bytes();
         }
@@ -203,12 +169,15 @@ impl ArenaMode {
         if wants != ChunkKind::Buf {
             return Err(parked);
         }
-        if !parked.prefetched.load(Ordering::Relaxed) {
-            will_need(&parked.words);
-        }
-        // A device that fails says so when the payload is read instead.
-        if self.populate(&parked.words).is_err() {
-            return Err(parked);
+        let whole = 0..parked.words.len();
+        if !parked.is_paged_in(watch, &[whole]) {
+            if !parked.prefetched.load(Ordering::Relaxed) {
+                will_need(&parked.words);
+            }
+            // A device that fails says so when the payload is read instead.
+            if self.populate(&parked.words).is_err() {
+                return Err(parked);
+            }
         }
         // It fails if another thread is paging this payload out right now.
         let parked = Arc::try_unwrap(parked)?;
@@ -237,11 +206,17 @@ impl ArenaMode {
         Ok(words)
     }
 
-    /// The adopted buffer, or a copy of it if its slot is larger than it needs:
-    /// memory behind the last word would stay.
+    /// The adopted buffer, or a copy of it if its slot is larger than it needs,
+    /// since memory behind the last word would stay, or if it came back from swap
+    /// in small pages: those leave four times as slowly as a fresh huge page, and
+    /// the copy costs less than that.
     fn fit(&self, watch: &Watch, adopted: ChunkBuf) -> ChunkBuf {
-        let words_in = |len_bytes| SizeClass::for_bytes(len_bytes).bytes() / size_of::<u64>();
-        if adopted.capacity() > words_in(size_of_val(&*adopted)) {
+        let slot_bytes = SizeClass::for_bytes(size_of_val(&*adopted)).bytes();
+        let is_too_large = adopted.capacity() > slot_bytes / size_of::<u64>();
+        let is_split = adopted.has_been_paged_out()
+            && slot_bytes >= HUGE_PAGE_BYTES
+            && *self.has_huge_pages.get_or_init(has_huge_pages);
+        if is_too_large || is_split {
             // Without memory for the copy, the slot serves as it is.
             if let Ok(copy) = ChunkBuf::copy_of(&self.arena, &adopted) {
                 watch.counters.copied_bytes.add(size_of_val(&*copy));

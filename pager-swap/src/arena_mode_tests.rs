@@ -3,6 +3,7 @@
 use pager_core::Destination;
 
 use super::*;
+use crate::read_back::Readable;
 
 const SLOT_WORDS: usize = 512;
 
@@ -65,6 +66,24 @@ fn a_buffer_in_too_large_a_slot_is_copied_into_one_that_fits() {
     assert_eq!(parked.words.capacity(), SLOT_WORDS);
     assert_eq!(*parked.words, [7; 10]);
     mode.free(&watch, &parked);
+}
+
+#[test]
+fn a_large_buffer_that_came_back_from_swap_is_copied_if_there_are_huge_pages() {
+    let words = HUGE_PAGE_BYTES / size_of::<u64>();
+    for (len, has_huge_pages, adopted) in
+        [(words, true, 0), (words, false, 1), (SLOT_WORDS, true, 1)]
+    {
+        let (mode, watch) = (mode(), Watch::new());
+        mode.has_huge_pages.set(has_huge_pages).unwrap();
+        let mut buf = ChunkBuf::new();
+        buf.resize(len, 7).unwrap();
+        buf.mark_paged_out();
+        let parked = park_buf(&mode, &watch, buf);
+        assert_eq!(watch.counters.adopted_count.get(), adopted);
+        assert_eq!(*parked.words, vec![7; len]);
+        mode.free(&watch, &parked);
+    }
 }
 
 #[test]
@@ -135,7 +154,7 @@ fn reads_over_the_limit_page_out_what_was_read_first() {
     }
     assert_eq!(watch.counters.repeated_count.get(), 1);
     assert_eq!(mode.read_back_bytes(), 2 * page_bytes());
-    assert_eq!(parked[0].read_back_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(parked[0].read_back_bytes().load(Ordering::Relaxed), 0);
     for payload in &parked {
         mode.free(&watch, payload);
     }

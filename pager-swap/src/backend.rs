@@ -8,8 +8,9 @@ use pager_core::{
     Arena, Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window,
 };
 
-use crate::arena_mode::{ArenaMode, Parked};
+use crate::arena_mode::ArenaMode;
 use crate::pagemap::Residency;
+use crate::parked::Parked;
 use crate::seed_mode::Kept;
 use crate::watch::Watch;
 use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
@@ -234,7 +235,7 @@ impl Backend for SwapBackend {
     fn stored_bytes(&self, slot: &SwapSlot) -> u64 {
         match &slot.0 {
             Slot::Empty => 0,
-            Slot::Parked(parked) => parked.left_bytes() as u64,
+            Slot::Parked(parked) => parked.left_bytes as u64,
             Slot::Kept(kept) => kept.swapped_bytes(&self.watch) as u64,
         }
     }

@@ -37,6 +37,7 @@
 //! builder     modes and settings
 //! backend     the Backend trait over the two modes
 //! arena_mode  payloads in slots of pager's own memory
+//! parked      one such payload
 //! seed_mode   payloads as the callers' chunks
 //! read_back   bounds what reads bring back into memory
 //! patience    how hard to try when nothing leaves
@@ -56,6 +57,7 @@ mod builder;
 mod diagnose;
 mod live;
 mod pagemap;
+mod parked;
 mod patience;
 mod read_back;
 mod seed_mode;

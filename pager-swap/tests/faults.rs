@@ -7,11 +7,13 @@
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
+use std::ops::Range;
+
 use pager_core::testkit::campaign::{Depth, every_fault};
 use pager_core::testkit::scenario::Subject;
-use pager_core::testkit::syscalls::Call;
-use pager_core::{Arena, Result};
-use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
+use pager_core::testkit::syscalls::{Call, Injection};
+use pager_core::{Arena, Backend, Destination, Payload, Result, Window};
+use pager_swap::{SeedAdvice, SwapBackend, SwapMode, SwapSlot};
 use rstest::rstest;
 
 struct Swap(SwapMode);
@@ -62,6 +64,54 @@ fn whatever_call_fails_nothing_is_lost(
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
     campaign(mode, budget_bytes, Depth::AtMost(10));
+}
+
+fn read(backend: &SwapBackend, slot: &SwapSlot, range: Range<usize>) -> Vec<u64> {
+    fn append<D: Destination>(
+        dst: &mut D,
+        len: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+    ) {
+        dst.append(len, fill).expect("swap can be read");
+    }
+    let mut words = Vec::new();
+    append(&mut words, range.len(), |window| {
+        backend.read(slot, &[range], window)
+    });
+    words
+}
+
+/// A payload that was paged in is read without a call: asking the kernel to map what
+/// is mapped costs as much as the copy.
+#[test]
+fn what_was_paged_in_is_not_populated_again() {
+    let backend = SwapBackend::new();
+    if !backend.stats().observed {
+        println!("skipped: /proc/self/pagemap cannot be read");
+        return;
+    }
+    let words: Vec<u64> = (0..1 << 18).collect();
+    let slot = backend
+        .page_out(&mut Payload::new(&mut [words.clone()]))
+        .unwrap();
+    let whole = 0..words.len();
+    let injection = Injection::begin(&[]);
+    let madvise_calls = || {
+        let counts = injection.counts();
+        counts
+            .iter()
+            .find(|(call, _)| *call == Call::Madvise)
+            .unwrap()
+            .1
+    };
+    backend.page_in(&slot, whole.clone()).unwrap();
+    let calls = madvise_calls();
+    assert!(calls > 0, "paging in asks the kernel");
+    let found = read(&backend, &slot, whole);
+    assert!(found == words);
+    assert_eq!(madvise_calls(), calls);
+    drop(injection);
+    backend.free(slot);
 }
 
 #[rstest]

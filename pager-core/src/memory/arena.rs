@@ -266,6 +266,11 @@ impl ArenaSlot {
     pub(super) fn chill_on_drop(&mut self) {
         self.cold_on_drop = true;
     }
+
+    /// Whether that was said.
+    pub(super) fn chills_on_drop(&self) -> bool {
+        self.cold_on_drop
+    }
 }
 
 impl Drop for ArenaSlot {

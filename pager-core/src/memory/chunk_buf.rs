@@ -157,6 +157,13 @@ impl ChunkBuf {
         }
     }
 
+    /// Whether [`mark_paged_out`](Self::mark_paged_out) was said of this slot. For
+    /// backends: what came back did so in small pages.
+    #[must_use]
+    pub fn has_been_paged_out(&self) -> bool {
+        self.slot.as_ref().is_some_and(ArenaSlot::chills_on_drop)
+    }
+
     /// The room behind the last word.
     pub(super) fn spare(&mut self) -> &mut [MaybeUninit<u64>] {
         match &mut self.slot {

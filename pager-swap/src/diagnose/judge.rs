@@ -18,7 +18,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     if number(facts.swappiness.as_deref()) == Some(0) {
         findings.push(Finding::GlobalSwappinessZero);
     }
-    judge_huge_pages(facts, &mut findings);
+    findings.extend(huge_pages_off(facts));
     if !facts.pagemap {
         findings.push(Finding::PagemapUnreadable);
     }
@@ -125,7 +125,8 @@ fn memsw_limit(cgroup: &Cgroup) -> Option<Finding> {
     })
 }
 
-fn judge_huge_pages(facts: &Facts, findings: &mut Vec<Finding>) {
+/// Why memory that asks for huge pages does not get them.
+pub(super) fn huge_pages_off(facts: &Facts) -> Option<Finding> {
     let global = facts.huge_pages.as_deref().map(chosen);
     let of_2m = facts.huge_pages_2m.as_deref().map(chosen);
     let status = facts.status.as_deref().unwrap_or_default();
@@ -138,16 +139,16 @@ fn judge_huge_pages(facts: &Facts, findings: &mut Vec<Finding>) {
     } else {
         match (global, of_2m) {
             // A setting of the size's own counts, unless it is `inherit`.
-            (_, Some("always" | "madvise")) => return,
+            (_, Some("always" | "madvise")) => return None,
             (_, Some("never")) => {
                 "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled is never"
             }
             (Some("never"), _) => "/sys/kernel/mm/transparent_hugepage/enabled is never",
             (None, _) => "the kernel has none, or does not show its settings",
-            (Some(_), _) => return,
+            (Some(_), _) => return None,
         }
     };
-    findings.push(Finding::HugePagesOff { setting });
+    Some(Finding::HugePagesOff { setting })
 }
 
 /// A line of `/proc/swaps`.

@@ -23,3 +23,9 @@ pub(crate) fn diagnose() -> Vec<Finding> {
     }
     judge::judge(&probe::probe())
 }
+
+/// Whether memory that asks for huge pages gets them. Reads three small files.
+pub(crate) fn has_huge_pages() -> bool {
+    cfg!(all(target_os = "linux", not(miri)))
+        && judge::huge_pages_off(&probe::probe_huge_pages()).is_none()
+}

@@ -67,17 +67,25 @@ pub(super) fn probe() -> Facts {
         .filter(|area| !area.is_file)
         .filter_map(|area| device(&area.path))
         .collect();
-    let huge_pages = Path::new("/sys/kernel/mm/transparent_hugepage");
     Facts {
         release: read("/proc/sys/kernel/osrelease"),
         swaps,
         devices,
         swappiness: read("/proc/sys/vm/swappiness"),
-        huge_pages: read(huge_pages.join("enabled")),
-        huge_pages_2m: read(huge_pages.join("hugepages-2048kB/enabled")),
-        status: read("/proc/self/status"),
         cgroups: cgroups(),
         pagemap: Pagemap::open().is_some(),
+        ..probe_huge_pages()
+    }
+}
+
+/// Reads what concerns huge pages, and leaves the rest out.
+pub(super) fn probe_huge_pages() -> Facts {
+    let settings = Path::new("/sys/kernel/mm/transparent_hugepage");
+    Facts {
+        huge_pages: read(settings.join("enabled")),
+        huge_pages_2m: read(settings.join("hugepages-2048kB/enabled")),
+        status: read("/proc/self/status"),
+        ..Facts::default()
     }
 }
 
