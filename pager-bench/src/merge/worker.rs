@@ -7,10 +7,15 @@ use pager::Reuse;
 use super::{Config, is_doomed};
 use crate::CHUNK_WORDS;
 use crate::buffer::Buffer;
-use crate::data::{BLOCK_WORDS, ChunkId, Generator};
+use crate::data::{ChunkId, Generator};
 use crate::measure::{Latencies, Operation};
 use crate::store::{Store, Stored};
 use crate::verify::{Mismatch, compare};
+
+/// Words that are mixed at a time: few enough that memcpy does not take them to the
+/// string instructions, which are slow over some distances, and the program's own work
+/// would hide what the pager does.
+const PIECE_WORDS: usize = 128;
 
 /// An output chunk that is not what the inputs imply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,15 +274,15 @@ pub fn mix<C: Buffer>(inputs: &[C; 2], outputs: &mut [C; 2]) -> pager_core::Resu
         output.forget();
         output.reserve_words(a.len())?;
     }
-    let mut blocks = [[0u64; BLOCK_WORDS]; 2];
-    for (a, b) in a.chunks(BLOCK_WORDS).zip(b.chunks(BLOCK_WORDS)) {
-        let [sums, differences] = &mut blocks;
+    let mut pieces = [[0u64; PIECE_WORDS]; 2];
+    for (a, b) in a.chunks(PIECE_WORDS).zip(b.chunks(PIECE_WORDS)) {
+        let [sums, differences] = &mut pieces;
         for (((sum, difference), a), b) in sums.iter_mut().zip(differences).zip(a).zip(b) {
             *sum = a.wrapping_add(b.rotate_left(17));
             *difference = b.wrapping_sub(a.rotate_left(41));
         }
-        first.append_words(&blocks[0][..a.len()])?;
-        second.append_words(&blocks[1][..a.len()])?;
+        first.append_words(&pieces[0][..a.len()])?;
+        second.append_words(&pieces[1][..a.len()])?;
     }
     Ok(())
 }
