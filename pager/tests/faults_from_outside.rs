@@ -13,6 +13,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
 mod common;
+#[path = "common/kept.rs"]
+mod kept;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::words;
+use kept::assert_nothing_is_left;
 use pager::pager_core::{Chunk, Destination};
 use pager::{BackendKind, ChunkBuf, Error, Handle, Pager, Preset};
 use tempfile::TempDir;
@@ -360,12 +363,7 @@ fn play(root: &Path, preset: Preset, budget_bytes: usize) {
         }
     }
     insist("flush", || pager.flush());
-    let since = Instant::now();
-    while let Err(left) = nothing_is_left(&pager) {
-        // A background thread may hold a payload for one operation more.
-        assert!(since.elapsed() < Duration::from_secs(5), "left: {left}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    assert_nothing_is_left(&pager);
 }
 
 /// Repeats what fails: a fault that is over must not matter any more.
@@ -437,22 +435,4 @@ fn take<D: Destination + std::ops::Deref<Target = [u64]>>(kept: Kept, mut dst: D
         }
     }
     panic!("take fails for ever");
-}
-
-fn nothing_is_left(pager: &Pager) -> Result<(), String> {
-    let stats = pager.stats();
-    let left = [
-        stats.total.live_handles as u64,
-        stats.total.logical_bytes,
-        stats.total.backend.logical_bytes,
-        stats.residency.resident_bytes,
-        stats.residency.writing_bytes,
-        stats.residency.fetching_bytes,
-        pager.handles().len() as u64,
-    ];
-    if left.iter().all(|count| *count == 0) {
-        Ok(())
-    } else {
-        Err(format!("{left:?} {stats}"))
-    }
 }
