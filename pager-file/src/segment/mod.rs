@@ -3,6 +3,7 @@
 //! ```text
 //! mod        SegmentStore: page out, read, free
 //! space      segment files, and what is free in them
+//! punches    what is on its way back to the file system
 //! allocator  which bytes belong to whom      (span, holes: its words and ranges)
 //! file       one segment file
 //! io_mode    direct or buffered, and why
@@ -21,6 +22,7 @@ mod checksums;
 mod file;
 mod holes;
 mod io_mode;
+mod punches;
 mod space;
 mod span;
 mod staging;

@@ -20,6 +20,7 @@ use pager_core::SizeClass;
 use super::allocator::{Allocator, Bytes};
 use super::file::{Outcome, SegmentFile};
 use super::io_mode::is_full;
+use super::punches::{Punch, Punches};
 use super::span::{Extent, Span};
 use super::stats::Counters;
 use crate::config::Slack;
@@ -30,6 +31,10 @@ const SEGMENT_BYTES: u64 = 64 << 30;
 
 /// Segments there may be: 64 TiB in all.
 const MAX_SEGMENTS: u32 = 1024;
+
+/// How often a page-out that finds the medium full gives back what is free here and
+/// tries again: others may take or free extents in between.
+const MAX_TRIMS: usize = 16;
 
 /// What the punching thread takes out of circulation at a time.
 const SWEEP_BYTES: u64 = 64 << 20;
@@ -57,6 +62,7 @@ pub(super) struct Space {
     max_file_bytes: u64,
     slack: Slack,
     counters: Arc<Counters>,
+    punches: Punches,
     /// What the file system turned out not to do. Relaxed: learning it late
     /// costs a call that fails.
     cannot_allocate: AtomicBool,
@@ -78,6 +84,7 @@ impl Space {
             max_file_bytes,
             slack,
             counters,
+            punches: Punches::default(),
             cannot_allocate: AtomicBool::new(false),
             cannot_punch: AtomicBool::new(false),
             sweeping: AtomicBool::new(false),
@@ -106,8 +113,9 @@ impl Space {
         if class.bytes() as u64 > self.max_file_bytes {
             return Err(rustix::io::Errno::FBIG.into());
         }
-        let mut has_trimmed = false;
+        let mut attempts = 0;
         loop {
+            let given_bytes = self.punches.given_bytes();
             let taken = {
                 let mut allocator = self.lock();
                 match allocator.take(class) {
@@ -126,11 +134,15 @@ impl Space {
                 }
                 Err(error) => {
                     self.lock().abandon(span);
-                    if has_trimmed || !is_full(&error) || !self.trim().is_ok_and(|bytes| bytes > 0)
-                    {
+                    attempts += 1;
+                    if !is_full(&error) || attempts > MAX_TRIMS {
                         return Err(error);
                     }
-                    has_trimmed = true;
+                    // What cannot be given back stays for reuse, and may fit then.
+                    let _ = self.trim();
+                    if !self.punches.have_given_since(given_bytes) {
+                        return Err(error);
+                    }
                 }
                 grown => return grown,
             }
@@ -161,9 +173,10 @@ impl Space {
     ///
     /// What the system said; what could not be given back stays for reuse.
     pub(super) fn trim(&self) -> io::Result<u64> {
+        let punch = self.punches.begin();
         let mut spans = Vec::new();
         self.lock().surplus_all(&mut spans);
-        self.punch_all(spans)
+        self.punch_all(spans, punch)
     }
 
     /// Makes the punching thread stop at the next opportunity.
@@ -270,6 +283,7 @@ impl Space {
     /// thread would follow a `free` of a long list with a call for each extent.
     fn sweep(&self) {
         loop {
+            let punch = self.punches.begin();
             let mut spans = Vec::new();
             if !self.closing.load(Ordering::Relaxed) && self.punches_holes() {
                 let mut allocator = self.lock();
@@ -279,7 +293,7 @@ impl Space {
                     allocator.surplus(slack_bytes - slack_bytes / 4, SWEEP_BYTES, &mut spans);
                 }
             }
-            if !spans.is_empty() && self.punch_all(spans).is_ok() {
+            if !spans.is_empty() && self.punch_all(spans, punch).is_ok() {
                 continue;
             }
             // SeqCst, with the lock below: whoever frees an extent after the last
@@ -295,9 +309,8 @@ impl Space {
 
     /// Punches `spans`, which the allocator does not know at the moment, and
     /// gives them back to it.
-    fn punch_all(&self, mut spans: Vec<Span>) -> io::Result<u64> {
+    fn punch_all(&self, mut spans: Vec<Span>, mut under_way: Punch<'_>) -> io::Result<u64> {
         Span::merge(&mut spans);
-        let mut punched_bytes = 0;
         let mut failed = Ok(());
         for span in spans {
             let punched = if failed.is_ok() {
@@ -308,7 +321,7 @@ impl Space {
             let mut allocator = self.lock();
             match punched {
                 Ok(Outcome::Done) => {
-                    punched_bytes += span.len_bytes;
+                    under_way.given_bytes += span.len_bytes;
                     allocator.abandon(span);
                 }
                 Ok(Outcome::Unsupported) => allocator.add_storage(span),
@@ -318,6 +331,7 @@ impl Space {
                 }
             }
         }
+        let punched_bytes = under_way.given_bytes;
         self.counters
             .punched_bytes
             .fetch_add(punched_bytes, Ordering::Relaxed);

@@ -648,6 +648,32 @@ fn a_full_disk_is_an_error_that_leaves_the_chunks_and_passes(
 }
 
 #[test]
+fn a_disk_is_not_full_while_a_thread_gives_room_back() {
+    let Some(disk) = SmallDisk::new(96) else {
+        return;
+    };
+    let store = open_store(&disk.mount_point, |config| config).unwrap();
+    // Three quarters of the disk at most, in sizes that cannot use each other's
+    // extents.
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let megabytes = 10 + (7 * thread + 5 * round) % 9;
+                    let class = SizeClass::for_bytes(megabytes << 20);
+                    let extent = store.space.acquire(class, &|| store.create_segment());
+                    let extent = extent
+                        .unwrap_or_else(|error| panic!("{megabytes} MiB, round {round}: {error}"));
+                    store.space.release(extent);
+                }
+            });
+        }
+    });
+    assert_eq!(store.space.usage().0.live, 0);
+}
+
+#[test]
 fn failures_on_a_full_disk_leak_no_room() {
     let Some(disk) = SmallDisk::new(64) else {
         return;
