@@ -20,7 +20,8 @@ use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
 /// `take` into a [`ChunkBuf`](pager_core::ChunkBuf) gives the very slot back; a
 /// `Vec` costs a copy each way, except in seed mode, which keeps the `Vec`s.
 /// Callers' `Vec`s keep their capacity in arena mode and lose it in seed mode; a
-/// single `ChunkBuf` is adopted in both.
+/// single `ChunkBuf` is adopted in both; in arena mode one of 2 MiB or more that has
+/// come back from swap is copied, because it came in small pages, which leave slowly.
 ///
 /// Bytes that a read brings back stay in memory until there are more of them
 /// than [`SwapBuilder::read_back_bytes`] over all payloads; then those read first

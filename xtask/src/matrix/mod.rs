@@ -196,7 +196,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     record::write_csv(&out.join("results.csv"), &records)?;
     let markdown = report::markdown(&host, &conditions, ceiling, &tables)?;
     fs::write(out.join("report.md"), markdown)?;
-    print!("{}", report::terminal(&tables));
+    print!("{}", report::terminal(&tables, ceiling));
     println!("written to {}", out.display());
 
     let failed = records.iter().filter(|r| r.is_failure()).count();

@@ -78,8 +78,8 @@ fn row(record: &Record, all: &[Record], ceiling_gib_s: Option<f64>) -> [String; 
 }
 
 /// For a terminal.
-pub(crate) fn terminal(tables: &[Table]) -> String {
-    let mut text = String::new();
+pub(crate) fn terminal(tables: &[Table], ceiling_gib_s: Option<f64>) -> String {
+    let mut text = ceiling_gib_s.map_or_else(String::new, |ceiling| ceiling_line(ceiling) + "\n");
     for table in tables {
         let mut drawn = comfy_table::Table::new();
         drawn.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
@@ -88,6 +88,10 @@ pub(crate) fn terminal(tables: &[Table]) -> String {
         text.push_str(&format!("{}\n{drawn}\n", table.title));
     }
     text
+}
+
+fn ceiling_line(gib_s: f64) -> String {
+    format!("Ceiling of the scratch device: {gib_s:.3} GiB/s.")
 }
 
 /// For `report.md`.
@@ -103,7 +107,7 @@ pub(crate) fn markdown(
     let mut text = String::from("# Merge matrix\n\n");
     writeln!(text, "{conditions}\n")?;
     if let Some(ceiling) = ceiling_gib_s {
-        writeln!(text, "Ceiling of the scratch device: {ceiling:.3} GiB/s.\n")?;
+        writeln!(text, "{}\n", ceiling_line(ceiling))?;
     }
     text.push_str("| host | |\n|---|---|\n");
     for (fact, value) in host.facts() {
@@ -156,6 +160,9 @@ mod tests {
         let text = markdown(&Host::describe(Path::new("/")), "c", Some(2.0), &tables).unwrap();
         assert!(text.contains("| swap | fast | 1 | 1.500 | 3.00 | 75% | 7+- | 3/- |  |"));
         assert!(text.contains("2.000 GiB/s"));
-        assert!(terminal(&tables).contains("1.500"));
+        let text = terminal(&tables, Some(2.0));
+        assert!(text.contains("1.500"));
+        assert!(text.starts_with("Ceiling of the scratch device: 2.000 GiB/s.\n"));
+        assert!(!terminal(&tables, None).contains("Ceiling"));
     }
 }
