@@ -68,6 +68,7 @@ fn a_buffer_in_too_large_a_slot_is_copied_into_one_that_fits() {
     mode.free(&watch, &parked);
 }
 
+#[cfg_attr(miri, ignore = "a huge page is many words for an interpreter")]
 #[test]
 fn a_large_buffer_that_came_back_from_swap_is_copied_if_there_are_huge_pages() {
     let words = HUGE_PAGE_BYTES / size_of::<u64>();

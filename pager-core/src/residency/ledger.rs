@@ -288,6 +288,17 @@ mod tests {
     }
 
     #[test]
+    fn the_last_eighth_of_the_budget_is_nearly_full() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve_dirty(70), Room::Reserved);
+        ledger.clean(Share::Dirty(70));
+        assert_eq!(ledger.reserve_dirty(18), Room::Reserved);
+        assert!(!ledger.is_nearly_full());
+        assert_eq!(ledger.reserve_fetched(1), Room::Reserved);
+        assert!(ledger.is_nearly_full());
+    }
+
+    #[test]
     fn a_smaller_budget_is_seen_at_once() {
         let ledger = ledger();
         assert_eq!(ledger.reserve_dirty(60), Room::Reserved);
