@@ -159,7 +159,8 @@ impl<B: Backend> Registry<B> {
             entry.touch();
         }
         let pageable = Arc::clone(&entry) as Arc<dyn Pageable>;
-        engine.list(Arc::downgrade(&pageable), reuse == Reuse::Late);
+        let bytes = len * size_of::<u64>();
+        engine.list(Arc::downgrade(&pageable), bytes, reuse == Reuse::Late);
         self.register(entry)
     }
 

@@ -26,8 +26,7 @@ pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 const ENOUGH_WRITES: usize = 2;
 
 /// Late payloads that are left alone while nothing wants their room: the last few
-/// may still be dropped, and then need not be written. Also, how many that are
-/// written already are enough for those who will want room next.
+/// may still be dropped, and then need not be written.
 pub(super) const LATE_SLACK: usize = 8;
 
 /// The shared state of a residency layer.
@@ -156,8 +155,8 @@ impl Engine {
     }
 
     /// Lists a payload that has come into memory, dirty, as one to be written.
-    pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, is_late: bool) {
-        self.dirty.push_new(payload, is_late);
+    pub(crate) fn list(self: &Arc<Self>, payload: WeakPageable, bytes: usize, is_late: bool) {
+        self.dirty.push_new(payload, bytes, is_late);
         if self.ledger.is_above_low() || self.has_late() {
             self.pool.wake(self);
         }
@@ -188,7 +187,7 @@ impl Engine {
     pub(crate) fn used(&self, bytes: usize, payload: WeakPageable) {
         self.ledger.clean(Share::Fetched(bytes));
         self.fetched.next_turn();
-        self.clean.push_new(payload, false);
+        self.clean.push_new(payload, bytes, false);
         if self.fetches.len() > 0 {
             self.pool.ring();
         }
@@ -289,8 +288,7 @@ impl Engine {
     /// watermark allows: if newcomers would otherwise push out what is not late.
     fn has_late(&self) -> bool {
         self.dirty.late_len() > LATE_SLACK
-            && self.clean.late_len() < LATE_SLACK
-            && self.ledger.is_nearly_full()
+            && self.ledger.is_nearly_full_without(self.clean.late_bytes())
     }
 
     fn fetch_one(self: &Arc<Self>) -> Step {
@@ -316,7 +314,7 @@ impl Engine {
         let weak = Arc::downgrade(&payload);
         if payload.fetch(range) {
             reserved.0 = None;
-            self.fetched.push_new(weak, false);
+            self.fetched.push_new(weak, bytes, false);
         }
         drop((reserved, under_way));
         Step::Done

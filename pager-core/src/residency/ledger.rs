@@ -136,10 +136,11 @@ impl Ledger {
         self.dirty_bytes() > self.low_bytes().midpoint(self.high_bytes())
     }
 
-    /// Whether less than an eighth of the budget is free.
-    pub(super) fn is_nearly_full(&self) -> bool {
+    /// Whether less than an eighth of the budget would be free without
+    /// `expendable_bytes` of what is in memory.
+    pub(super) fn is_nearly_full_without(&self, expendable_bytes: usize) -> bool {
         let budget_bytes = self.budget_bytes();
-        self.used_bytes() > budget_bytes - budget_bytes / 8
+        self.used_bytes().saturating_sub(expendable_bytes) > budget_bytes - budget_bytes / 8
     }
 
     /// Whether more is in memory than the budget allows, because it was made
@@ -293,9 +294,10 @@ mod tests {
         assert_eq!(ledger.reserve_dirty(70), Room::Reserved);
         ledger.clean(Share::Dirty(70));
         assert_eq!(ledger.reserve_dirty(18), Room::Reserved);
-        assert!(!ledger.is_nearly_full());
+        assert!(!ledger.is_nearly_full_without(0));
         assert_eq!(ledger.reserve_fetched(1), Room::Reserved);
-        assert!(ledger.is_nearly_full());
+        assert!(ledger.is_nearly_full_without(0));
+        assert!(!ledger.is_nearly_full_without(1));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Victims {
     queued: AtomicUsize,
     /// The late ones among them. Relaxed, likewise.
     late: AtomicUsize,
+    /// Bytes of those. Relaxed, likewise.
+    late_bytes: AtomicUsize,
 }
 
 /// A payload in memory, and when it became cold.
@@ -33,6 +35,7 @@ pub(super) struct Victim {
     rank: u64,
     /// Whether it goes before all that are not.
     is_late: bool,
+    bytes: usize,
     pub(super) payload: WeakPageable,
 }
 
@@ -70,6 +73,7 @@ impl Victims {
             next_turn: AtomicU64::new(1),
             queued: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
+            late_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -78,13 +82,14 @@ impl Victims {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a payload that becomes cold now.
-    pub(super) fn push_new(&self, payload: WeakPageable, is_late: bool) {
+    /// Adds a payload of `bytes` that becomes cold now.
+    pub(super) fn push_new(&self, payload: WeakPageable, bytes: usize, is_late: bool) {
         let turn = self.next_turn();
         let victim = Victim {
             turn,
             rank: turn,
             is_late,
+            bytes,
             payload,
         };
         self.insert(victim, VecDeque::push_back);
@@ -189,6 +194,11 @@ impl Victims {
         self.late.load(Ordering::Relaxed)
     }
 
+    /// An upper bound of the bytes of the late ones.
+    pub(super) fn late_bytes(&self) -> usize {
+        self.late_bytes.load(Ordering::Relaxed)
+    }
+
     fn compact(&self, queues: &mut Queues) {
         let count = queues.late.len() + queues.others.len();
         if count < queues.compact_at.max(COMPACT_MIN) {
@@ -210,6 +220,7 @@ impl Victims {
         self.queued.fetch_add(1, Ordering::Relaxed);
         if victim.is_late {
             self.late.fetch_add(1, Ordering::Relaxed);
+            self.late_bytes.fetch_add(victim.bytes, Ordering::Relaxed);
         }
     }
 
@@ -217,6 +228,7 @@ impl Victims {
         self.queued.fetch_sub(1, Ordering::Relaxed);
         if victim.is_late {
             self.late.fetch_sub(1, Ordering::Relaxed);
+            self.late_bytes.fetch_sub(victim.bytes, Ordering::Relaxed);
         }
     }
 }
