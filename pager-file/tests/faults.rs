@@ -137,7 +137,7 @@ fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left(
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
     campaign(DISK, kind, budget_bytes, Depth::AtMost(1));
-    campaign(MEMORY, kind, budget_bytes, Depth::AtMost(2));
+    campaign(MEMORY, kind, budget_bytes, Depth::AtMost(3));
 }
 
 /// Buffered files without uncached writes are written out now and then.
