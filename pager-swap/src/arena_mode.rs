@@ -146,11 +146,7 @@ impl ArenaMode {
     /// What the kernel says if it cannot read from swap.
     pub(crate) fn page_in(&self, parked: &Parked, range: Range<usize>) -> Result<()> {
         parked.budgeted.store(true, Ordering::Relaxed);
-        let words = &parked.words[range];
-        if !parked.prefetched.load(Ordering::Relaxed) {
-            will_need(words);
-        }
-        self.populate(words)
+        self.bring_back(parked, range)
     }
 
     /// Lets what [`page_in`](Self::page_in) brought back go again.
@@ -170,14 +166,11 @@ impl ArenaMode {
             return Err(parked);
         }
         let whole = 0..parked.words.len();
-        if !parked.is_paged_in(watch, &[whole]) {
-            if !parked.prefetched.load(Ordering::Relaxed) {
-                will_need(&parked.words);
-            }
-            // A device that fails says so when the payload is read instead.
-            if self.populate(&parked.words).is_err() {
-                return Err(parked);
-            }
+        // A device that fails says so when the payload is read instead.
+        if !parked.is_paged_in(watch, std::slice::from_ref(&whole))
+            && self.bring_back(&parked, whole).is_err()
+        {
+            return Err(parked);
         }
         // It fails if another thread is paging this payload out right now.
         let parked = Arc::try_unwrap(parked)?;
@@ -284,6 +277,15 @@ impl ArenaMode {
         if advise(&parked.words, Hint::PageOut, Rounding::Outward).is_err() {
             watch.counters.refused_count.add(1);
         }
+    }
+
+    /// Begins to read `range` from swap unless that has begun, maps it and waits.
+    fn bring_back(&self, parked: &Parked, range: Range<usize>) -> Result<()> {
+        let words = &parked.words[range];
+        if !parked.prefetched.load(Ordering::Relaxed) {
+            will_need(words);
+        }
+        self.populate(words)
     }
 
     /// Maps the pages of `words`, reading what is on swap.
