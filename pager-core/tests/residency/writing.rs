@@ -1,7 +1,23 @@
 //! How payloads are written and leave memory: what goes first, what waits, and what
 //! happens when a write fails.
 
+use pager_core::Handle;
+use pager_core::testkit::Held;
+
 use super::*;
+
+/// Three payloads, one of which is being written until the first result is dropped.
+fn three_of_which_one_is_being_written<B: Backend>(
+    registry: &Registry<B>,
+    gate: &Gate,
+) -> (Held, Vec<Handle<B>>) {
+    let held = gate.hold(Operation::PageOut);
+    let handles = (0..3)
+        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
+        .collect();
+    gate.await_waiting(Operation::PageOut, 1);
+    (held, handles)
+}
 
 #[test]
 fn a_payload_that_is_being_written_can_be_read_and_taken_meanwhile() {
@@ -12,11 +28,7 @@ fn a_payload_that_is_being_written_can_be_read_and_taken_meanwhile() {
         .build();
     let registry =
         Registry::with_residency(GatedBackend::new(MemoryBackend::new(), &gate), &residency);
-    let held = gate.hold(Operation::PageOut);
-    let handles: Vec<_> = (0..3)
-        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
-        .collect();
-    gate.await_waiting(Operation::PageOut, 1);
+    let (held, handles) = three_of_which_one_is_being_written(&registry, &gate);
     let mut handles = handles.into_iter();
     let oldest = handles.next().unwrap();
     let mut words = Vec::new();
@@ -40,11 +52,7 @@ fn dropping_a_payload_that_is_being_written_does_not_wait() {
         GatedBackend::new(MemoryBackend::new(), &gate),
         4 * CHUNK_BYTES,
     );
-    let held = gate.hold(Operation::PageOut);
-    let handles: Vec<_> = (0..3)
-        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
-        .collect();
-    gate.await_waiting(Operation::PageOut, 1);
+    let (held, handles) = three_of_which_one_is_being_written(&registry, &gate);
     drop(handles);
     assert_eq!(registry.live_handles(), 0);
     drop(held);
@@ -63,11 +71,7 @@ fn the_last_registry_waits_for_what_the_background_is_doing() {
     let residency = budget(4 * CHUNK_BYTES);
     let registry =
         Registry::with_residency(GatedBackend::new(MemoryBackend::new(), &gate), &residency);
-    let held = gate.hold(Operation::PageOut);
-    let handles: Vec<_> = (0..3)
-        .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
-        .collect();
-    gate.await_waiting(Operation::PageOut, 1);
+    let (held, handles) = three_of_which_one_is_being_written(&registry, &gate);
     drop(handles);
     std::thread::scope(|scope| {
         let dropper = scope.spawn(move || drop(registry));
