@@ -81,6 +81,15 @@ impl ChunkBuf {
             .map_or(0, |slot| slot.piece().len_words())
     }
 
+    /// Bytes of memory that the buffer may come to fill without growing: what it
+    /// counts for against a budget. None for one that was never grown.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.slot
+            .as_ref()
+            .map_or(0, |slot| slot.piece().len_bytes())
+    }
+
     /// Forgets the words; the capacity stays.
     pub fn clear(&mut self) {
         self.len = 0;
@@ -262,6 +271,7 @@ mod tests {
         buf.resize(0, 1).unwrap();
         buf.mark_paged_out();
         assert_eq!(buf.capacity(), 0);
+        assert_eq!(buf.capacity_bytes(), 0);
         assert_eq!(*buf, []);
         assert_eq!(*std::mem::take(&mut buf), []);
     }
@@ -272,6 +282,7 @@ mod tests {
         for words in [0, 1, 511, 512, 513, 5000] {
             let mut buf = ChunkBuf::with_capacity_in(&arena, words).unwrap();
             assert!(buf.capacity() >= words);
+            assert_eq!(buf.capacity_bytes(), 8 * buf.capacity());
             assert!(buf.is_empty());
             let place = buf.as_ptr();
             buf.resize(words, 3).unwrap();

@@ -6,6 +6,7 @@
 //! arena     slots cut from mappings, by size class     (no unsafe)
 //! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
 //! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
+//! release   vectors freed so that memory leaves        (unsafe: madvise)
 //! stamp     which process this is, across forks
 //! ```
 
@@ -13,6 +14,7 @@ mod arena;
 mod chunk_buf;
 mod destination;
 mod mapping;
+mod release;
 mod size_class;
 mod stamp;
 mod window;
