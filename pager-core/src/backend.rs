@@ -26,7 +26,7 @@ use crate::{OwnedChunk, Payload, Result, Window};
 /// 4. [`free`](Self::free) cannot fail and does not wait for a device.
 /// 5. An empty payload costs no system call.
 ///
-/// The conformance kit (`pager_core::testkit`) has one test for each.
+/// The conformance suite of `pager-testkit` has one test for each.
 ///
 /// # Example
 ///
@@ -184,38 +184,21 @@ pub enum ChunkKind {
     Buf,
 }
 
-/// What a backend can do, for callers and tests that choose by it.
+/// What a backend can do, for the residency layer that chooses by it. What only a
+/// test could ask is not here: tests tell the conformance suite what to expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// A `take` of a payload of one chunk that never left memory returns the
-    /// same allocation.
-    pub same_allocation: bool,
-    /// After a successful `pageout` the callers' chunks keep their capacity.
-    pub keeps_capacity: bool,
-    /// `prefetch` starts work in the background.
-    pub prefetches: bool,
-    /// The payload leaves this process's memory: reading it back needs I/O.
-    pub leaves_memory: bool,
     /// A [`ChunkBuf`](crate::ChunkBuf) is kept as it is by a page-out, and not
     /// copied, where the payload may be moved out.
     pub adopts: bool,
-    /// Reads verify checksums and say `Corrupt`.
-    pub verifies: bool,
 }
 
 impl Capabilities {
     /// A value with everything off, to be switched on by field.
     #[must_use]
     pub const fn none() -> Self {
-        Self {
-            same_allocation: false,
-            keeps_capacity: false,
-            prefetches: false,
-            leaves_memory: false,
-            adopts: false,
-            verifies: false,
-        }
+        Self { adopts: false }
     }
 }
 

@@ -9,7 +9,7 @@
 //! Depend on this crate together with one backend crate (`pager-swap`,
 //! `pager-file`) for no dispatch at all, or on the facade crate `pager` to choose
 //! at run time. Implement [`Backend`] to store payloads elsewhere, and run the
-//! conformance kit (feature `testkit`) against it.
+//! conformance suite of `pager-testkit` against it.
 //!
 //! Not for durable data: a payload lives as long as its process.
 //!
@@ -28,7 +28,6 @@
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
 //! seam       where tests let system calls fail; nothing without the test kit
-//! testkit    the conformance suite, the model, the backend that fails on purpose
 //! ```
 
 mod backend;
@@ -40,8 +39,6 @@ mod residency;
 #[doc(hidden)]
 pub mod seam;
 mod sync;
-#[cfg(feature = "testkit")]
-pub mod testkit;
 
 pub use backend::{Backend, Capabilities, ChunkKind, Usage};
 pub use error::{Error, Result, ScratchProblem, TakeError};

@@ -1,10 +1,10 @@
 //! The seam between pager and the kernel: before every system call that can fail,
 //! the crates ask here whether it may be made.
 //!
-//! With the feature `testkit` the answer is that of a test's
-//! plan (`testkit::syscalls`); without it the answer is a constant, and
-//! nothing of this is left in the program. Hidden from users: it crosses crates,
-//! and is no part of the interface.
+//! With the feature `fault-hooks` the answer is that of the [`Hooks`] that
+//! `pager-testkit` installs; without it the answer is a constant, and nothing of
+//! this is left in the program. Hidden from users: it crosses crates, and is no part
+//! of the interface.
 //!
 //! Calls whose failure nobody could see are not asked about: the `close` of a
 //! descriptor that is dropped, the clock, a limit of the process.
@@ -105,14 +105,49 @@ impl Call {
     }
 }
 
+/// Whether this build asks anybody. What measures refuses to run if it does.
+pub const HAS_HOOKS: bool = cfg!(feature = "fault-hooks");
+
+/// Who answers, in a build that asks.
+#[cfg(feature = "fault-hooks")]
+pub trait Hooks: Sync {
+    /// Whether `call` may be made.
+    ///
+    /// # Errors
+    ///
+    /// The number of the error that the call is to fail with, unmade.
+    fn enter(&self, call: Call) -> Result<(), i32>;
+
+    /// How many of `wanted` bytes `call` may move at most, if not all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`enter`](Self::enter).
+    fn transfer(&self, call: Call, wanted: usize) -> Result<Option<usize>, i32>;
+}
+
+#[cfg(feature = "fault-hooks")]
+static HOOKS: std::sync::OnceLock<&dyn Hooks> = std::sync::OnceLock::new();
+
+/// Lets `hooks` answer from now on, for the whole process and for good.
+///
+/// # Panics
+///
+/// If there are hooks already: two plans would not see each other's calls.
+#[cfg(feature = "fault-hooks")]
+pub fn install(hooks: &'static dyn Hooks) {
+    let is_first = HOOKS.set(hooks).is_ok();
+    assert!(is_first, "a process has one set of fault hooks");
+}
+
 /// Asked before `call` is made.
 ///
 /// # Errors
 ///
 /// The number of the error that the call is to fail with, unmade.
-#[cfg(feature = "testkit")]
+#[cfg(feature = "fault-hooks")]
 pub fn enter(call: Call) -> Result<(), i32> {
-    crate::testkit::syscalls::enter(call)
+    HOOKS.get().map_or(Ok(()), |hooks| hooks.enter(call))
 }
 
 /// Asked before `call` is made: it may be.
@@ -120,7 +155,7 @@ pub fn enter(call: Call) -> Result<(), i32> {
 /// # Errors
 ///
 /// None in this build.
-#[cfg(not(feature = "testkit"))]
+#[cfg(not(feature = "fault-hooks"))]
 #[inline(always)]
 pub fn enter(_: Call) -> Result<(), i32> {
     Ok(())
@@ -132,9 +167,11 @@ pub fn enter(_: Call) -> Result<(), i32> {
 /// # Errors
 ///
 /// As for [`enter`].
-#[cfg(feature = "testkit")]
+#[cfg(feature = "fault-hooks")]
 pub fn transfer(call: Call, wanted: impl FnOnce() -> usize) -> Result<Option<usize>, i32> {
-    crate::testkit::syscalls::transfer(call, wanted())
+    HOOKS
+        .get()
+        .map_or(Ok(None), |hooks| hooks.transfer(call, wanted()))
 }
 
 /// Asked before `call` moves bytes: it may move all of them.
@@ -142,7 +179,7 @@ pub fn transfer(call: Call, wanted: impl FnOnce() -> usize) -> Result<Option<usi
 /// # Errors
 ///
 /// None in this build.
-#[cfg(not(feature = "testkit"))]
+#[cfg(not(feature = "fault-hooks"))]
 #[inline(always)]
 pub fn transfer(_: Call, _: impl FnOnce() -> usize) -> Result<Option<usize>, i32> {
     Ok(None)

@@ -7,8 +7,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use pager_core::testkit::NullBackend;
 use pager_core::{ChunkBuf, Registry};
+use pager_testkit::NullBackend;
 
 struct Counting;
 

@@ -3,11 +3,11 @@
 
 use std::thread;
 
-use pager_core::testkit::{
+use pager_core::{ChunkBuf, Error, Registry};
+use pager_testkit::{
     Failure, FaultyBackend, Gate, GatedBackend, KeepingBackend, MemoryBackend, Operation,
     content::words,
 };
-use pager_core::{ChunkBuf, Error, Registry};
 use rstest::rstest;
 
 type Faulty = Registry<FaultyBackend<MemoryBackend>>;

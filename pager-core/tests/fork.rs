@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use pager_core::testkit::{KeepingBackend, MemoryBackend, content::words};
 use pager_core::{Arena, ChunkBuf, Error, ProcessStamp, Registry, Residency};
+use pager_testkit::{KeepingBackend, MemoryBackend, content::words};
 
 /// Runs `child` in a forked child, and says whether it returned true.
 fn holds_in_a_child(child: impl FnOnce() -> bool) -> bool {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pager_core::testkit::{MemoryBackend, content::words};
 use pager_core::{Backend, Payload, Registry, Residency, Result, Usage, Window};
+use pager_testkit::{MemoryBackend, content::words};
 use rstest::rstest;
 
 /// Panics while it is told to.
@@ -127,7 +127,7 @@ fn a_backend_that_panics_while_room_is_made_stops_nobody(#[values(0, 1, 2)] io_t
         handle.take(&mut found).unwrap();
         assert_eq!(found, words(seed, LEN));
     }
-    let stats = pager_core::testkit::settled_stats(&registry);
+    let stats = pager_testkit::settled_stats(&registry);
     assert_eq!((stats.live_handles, stats.backend.logical_bytes), (0, 0));
     assert_eq!(
         (stats.residency.resident_bytes, stats.residency.dirty_bytes),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use pager_core::{Backend, Capabilities, Error, Payload, Result, Usage, Window};
+use pager_core::{Backend, Error, Payload, Result, Usage, Window};
 
 use crate::scratch::ScratchDir;
 use crate::seed::{SeedSlot, SeedStore};
@@ -225,20 +225,6 @@ impl Backend for FileBackend {
             (Store::Segments(store), Slot::Segment(slot)) => store.stored_bytes(slot),
             _ => 0,
         }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::none();
-        capabilities.keeps_capacity = true;
-        capabilities.leaves_memory = true;
-        capabilities.verifies = match &self.store {
-            Store::Seed(_) => false,
-            Store::Segments(store) => store.verifies(),
-        };
-        // Pages read ahead lie in the page cache, which direct reads pass by.
-        capabilities.prefetches = matches!(self.store, Store::Seed(_))
-            && cfg!(any(target_os = "linux", target_os = "android"));
-        capabilities
     }
 }
 

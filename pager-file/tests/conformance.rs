@@ -5,6 +5,7 @@
 
 use pager_core::{Error, Registry, Residency};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use pager_testkit::Expectations;
 use tempfile::TempDir;
 
 fn open(mode: FileMode, io: IoChoice) -> (Registry<FileBackend>, TempDir) {
@@ -13,7 +14,8 @@ fn open(mode: FileMode, io: IoChoice) -> (Registry<FileBackend>, TempDir) {
     (Registry::new(FileBackend::open(config).unwrap()), scratch)
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
     fn segments_conform(
         #[values(IoChoice::Auto, IoChoice::Direct, IoChoice::Buffered)] io: IoChoice,
     ) -> (Registry<FileBackend>, TempDir) {
@@ -21,7 +23,8 @@ pager_core::conformance_tests! {
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
     fn seed_conforms(
         #[values(IoChoice::Auto, IoChoice::Buffered)] io: IoChoice,
     ) -> (Registry<FileBackend>, TempDir) {
@@ -29,7 +32,7 @@ pager_core::conformance_tests! {
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn segments_conform_under_a_budget(
         #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
     ) -> (Registry<FileBackend>, TempDir) {

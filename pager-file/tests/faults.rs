@@ -13,11 +13,11 @@ mod common;
 use std::path::Path;
 
 use common::names;
-use pager_core::testkit::campaign::{Depth, every_fault};
-use pager_core::testkit::scenario::Subject;
-use pager_core::testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
 use pager_core::{Registry, Result};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use pager_testkit::campaign::{Depth, every_fault};
+use pager_testkit::scenario::Subject;
+use pager_testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
 use rstest::rstest;
 use tempfile::TempDir;
 

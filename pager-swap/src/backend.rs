@@ -243,12 +243,7 @@ impl Backend for SwapBackend {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::none();
-        let is_arena = self.mode == SwapMode::Arena;
-        capabilities.keeps_capacity = is_arena;
-        capabilities.same_allocation = !is_arena;
-        capabilities.prefetches = cfg!(all(target_os = "linux", not(miri)));
-        capabilities.leaves_memory = capabilities.prefetches;
-        capabilities.adopts = is_arena;
+        capabilities.adopts = self.mode == SwapMode::Arena;
         capabilities
     }
 }

@@ -2,8 +2,15 @@
 
 use pager_core::{Arena, Registry, Residency};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
+use pager_testkit::Expectations;
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    // An arena is copied into, the published mode keeps the caller's own memory.
+    expecting if mode == SwapMode::Arena {
+        Expectations::none().keeps_capacity()
+    } else {
+        Expectations::none().same_allocation()
+    };
     fn conforms(
         #[values(
             SwapMode::Arena,
@@ -18,13 +25,14 @@ pager_core::conformance_tests! {
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
     fn conforms_when_every_read_is_paged_out_again() -> Registry<SwapBackend> {
         Registry::new(SwapBackend::builder().read_back_bytes(0).build())
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn conforms_under_a_budget(
         #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
         #[values(SwapMode::Arena, SwapMode::Seed(SeedAdvice::PageOut))] mode: SwapMode,

@@ -9,11 +9,11 @@
 
 use std::ops::Range;
 
-use pager_core::testkit::campaign::{Depth, every_fault};
-use pager_core::testkit::scenario::Subject;
-use pager_core::testkit::syscalls::{Call, Injection};
 use pager_core::{Arena, Backend, Destination, Payload, Result, Window};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode, SwapSlot};
+use pager_testkit::campaign::{Depth, every_fault};
+use pager_testkit::scenario::Subject;
+use pager_testkit::syscalls::{Call, Injection};
 use rstest::rstest;
 
 struct Swap(SwapMode);

@@ -1,8 +1,8 @@
 //! Random operations on every mode, compared with the model word for word.
 
-use pager_core::testkit::model;
 use pager_core::{Arena, Registry};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
+use pager_testkit::model;
 use proptest::prelude::*;
 
 fn registry(mode: SwapMode, read_back_bytes: usize) -> Registry<SwapBackend> {

@@ -1,8 +1,8 @@
 //! What users see of each mode: sizes, stats, settings.
 
-use pager_core::testkit::content::{assert_words, words};
 use pager_core::{Arena, Backend, ChunkBuf, Registry};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
+use pager_testkit::content::{assert_words, words};
 use rstest::rstest;
 
 const HUGE_WORDS: usize = if cfg!(miri) { 1024 } else { 1 << 18 };
@@ -146,15 +146,12 @@ fn a_wish_for_more_memory_than_there_is_leaves_the_chunks_untouched() {
 }
 
 #[test]
-fn settings_and_capabilities_follow_the_mode() {
+fn settings_follow_the_mode() {
     let arena = SwapBackend::default();
     assert_eq!(arena.mode(), SwapMode::Arena);
-    assert!(arena.capabilities().keeps_capacity);
     let seed = SwapBackend::builder()
         .mode(SwapMode::Seed(SeedAdvice::default()))
         .build();
-    assert!(seed.capabilities().same_allocation);
-    assert!(!seed.capabilities().keeps_capacity);
     assert_eq!(seed.name(), "swap");
     assert_eq!(seed.mode().to_string(), "seed with MADV_COLD");
 }

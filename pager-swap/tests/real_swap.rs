@@ -8,9 +8,9 @@
 
 use std::fs;
 
-use pager_core::testkit::content::{assert_words, words};
 use pager_core::{ChunkBuf, Handle, Registry};
 use pager_swap::{Effect, SeedAdvice, SwapBackend, SwapMode};
+use pager_testkit::content::{assert_words, words};
 
 const CHUNK_WORDS: usize = 1 << 18;
 const CHUNK_COUNT: usize = 64;

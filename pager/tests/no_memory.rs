@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::words;
-use pager::pager_core::testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
 use pager::pager_core::{Arena, ArenaUsage, Chunk, Destination};
 use pager::{BackendKind, ChunkBuf, Error, Handle, Pager, Preset};
 use pager_file::IoChoice;
+use pager_testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
 use rstest::rstest;
 
 /// Allocations of more bytes than this are refused. Relaxed: set by the thread that

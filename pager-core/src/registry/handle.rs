@@ -119,7 +119,7 @@ impl<B: Backend> Handle<B> {
     ///
     /// A payload of one chunk that never left memory comes back as the very
     /// allocation it was: one that the budget has not sent away yet, or one of a
-    /// backend that can do that ([`Capabilities`](crate::Capabilities)).
+    /// backend that can do that ([`Backend::detach`](crate::Backend::detach)).
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub use handle::Handle;
 pub use pageout::Reuse;
 pub use stats::{HandleInfo, Stats};
 
-use crate::backend::{Backend, Capabilities};
+use crate::backend::Backend;
 use crate::error::{Result, TakeError};
 use crate::memory::{Destination, ProcessStamp};
 use crate::residency::{Engine, Residency};
@@ -52,7 +52,7 @@ use crate::residency::{Engine, Residency};
 ///
 /// ```
 /// use pager_core::Registry;
-/// use pager_core::testkit::MemoryBackend;
+/// use pager_testkit::MemoryBackend;
 ///
 /// let registry = Registry::new(MemoryBackend::new());
 /// let mut column = vec![1, 2, 3, 4];
@@ -114,22 +114,6 @@ impl<B: Backend> Registry<B> {
         Self {
             homes: Arc::new(Homes::new(&shared)),
             shared,
-        }
-    }
-
-    /// What this registry can do: what its backend can, except that under a
-    /// budget memory changes hands in the background.
-    #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
-        let backend = self.shared.backend.capabilities();
-        match self.shared.engine() {
-            None => backend,
-            Some(engine) => Capabilities {
-                same_allocation: false,
-                keeps_capacity: false,
-                prefetches: backend.prefetches || engine.has_threads(),
-                ..backend
-            },
         }
     }
 

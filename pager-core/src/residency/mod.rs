@@ -57,7 +57,7 @@ const SPARE_BYTES: RangeInclusive<usize> = 4 << 20..=16 << 20;
 /// clone and registry ends the threads.
 ///
 /// ```
-/// use pager_core::testkit::MemoryBackend;
+/// use pager_testkit::MemoryBackend;
 /// use pager_core::{Registry, Residency};
 ///
 /// let residency = Residency::builder().budget_bytes(64 << 20).build();

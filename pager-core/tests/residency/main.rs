@@ -9,10 +9,10 @@ mod writing;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pager_core::testkit::{
+use pager_core::{Backend, ChunkBuf, Error, Registry, Residency, Reuse};
+use pager_testkit::{
     Failure, FaultyBackend, Gate, GatedBackend, KeepingBackend, MemoryBackend, Operation, model,
 };
-use pager_core::{Backend, ChunkBuf, Error, Registry, Residency, Reuse};
 use proptest::prelude::*;
 
 const CHUNK_WORDS: usize = 1 << 10;
@@ -27,7 +27,7 @@ fn under<B: Backend>(backend: B, bytes: usize) -> Registry<B> {
 }
 
 fn chunk(seed: usize) -> Vec<u64> {
-    pager_core::testkit::content::words(seed as u64, CHUNK_WORDS)
+    pager_testkit::content::words(seed as u64, CHUNK_WORDS)
 }
 
 /// Waits for something that the background is about to do.
@@ -39,25 +39,25 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn ample_budget() -> Registry<MemoryBackend> {
         under(MemoryBackend::new(), 1 << 30)
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn tight_budget() -> Registry<MemoryBackend> {
         under(MemoryBackend::new(), 64 << 10)
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn tight_budget_over_keeping() -> Registry<KeepingBackend> {
         under(KeepingBackend::new(), 4 << 20)
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
     fn no_threads() -> Registry<MemoryBackend> {
         let residency = Residency::builder().budget_bytes(1 << 20).io_threads(0).build();
         Registry::with_residency(MemoryBackend::new(), &residency)

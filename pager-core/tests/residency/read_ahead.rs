@@ -121,7 +121,7 @@ fn part_of_a_large_payload_is_fetched_and_read_from_memory() {
     let gate = Gate::new();
     let registry = under(GatedBackend::new(MemoryBackend::new(), &gate), 16 << 20);
     let residency = registry.residency().unwrap();
-    let column = pager_core::testkit::content::words(9, 1 << 20);
+    let column = pager_testkit::content::words(9, 1 << 20);
     let handle = registry.pageout(&mut [column.clone()]).unwrap();
     residency.flush().unwrap();
     handle.prefetch_at(1000, 500);

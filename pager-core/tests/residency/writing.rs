@@ -2,7 +2,7 @@
 //! happens when a write fails.
 
 use pager_core::Handle;
-use pager_core::testkit::Held;
+use pager_testkit::Held;
 
 use super::*;
 

@@ -215,11 +215,6 @@ impl SegmentStore {
         slot.extent.as_ref().map_or(0, Extent::len_bytes)
     }
 
-    /// Whether reads compare what they find with checksums.
-    pub(crate) fn verifies(&self) -> bool {
-        self.io.verifies
-    }
-
     /// What the store holds. No system call.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();

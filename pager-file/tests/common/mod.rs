@@ -10,8 +10,9 @@ pub(crate) mod process;
 
 use std::path::Path;
 
-use pager_core::{Registry, testkit::content};
+use pager_core::Registry;
 use pager_file::{FileBackend, FileConfig, FileMode};
+use pager_testkit::content;
 use tempfile::TempDir;
 
 pub(crate) use process::*;

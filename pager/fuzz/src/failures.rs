@@ -3,8 +3,8 @@
 
 use arbitrary::Arbitrary;
 use pager::{FileBackend, FileConfig, SeedAdvice, SwapBackend, SwapMode};
-use pager_core::testkit::{Failure, FaultyBackend, KeepingBackend, MemoryBackend, Operation};
 use pager_core::{Backend, Chunk, Error, Handle, Registry, Residency, Result};
+use pager_testkit::{Failure, FaultyBackend, KeepingBackend, MemoryBackend, Operation};
 
 use super::input::{Length, Memory, Span, scene};
 use super::table::{PageOut, Table, assert_is_soon_empty, assert_soon};

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pager_core::testkit::content::{assert_words, words};
 use pager_core::{Backend, Chunk, ChunkBuf, Destination, Error, Result, TakeError};
+use pager_testkit::content::{assert_words, words};
 
 use super::input::{Memory, WORDS_AT_MOST};
 

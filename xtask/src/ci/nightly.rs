@@ -37,8 +37,9 @@ const MIRI_CORE: [&[&str]; 2] = [
 
 /// What Miri can run at all: conformance, models and mutants take it far longer. Of the file
 /// backend what makes no system call.
-const MIRI_ALL: [&[&str]; 3] = [
+const MIRI_ALL: [&[&str]; 4] = [
     &["-p", "pager-core"],
+    &["-p", "pager-testkit"],
     &["-p", "pager-swap"],
     &[
         "-p",

@@ -4,24 +4,29 @@
 //! wrapper, a mode or a registry with another configuration is checked in the
 //! same way. [`conformance_tests!`](crate::conformance_tests) stamps all of
 //! them as separately named tests, and a guarantee that is added here reaches
-//! every backend by itself.
+//! every backend by itself. What not every backend promises, a test says with
+//! [`Expectations`].
 //!
 //! ```text
-//! round_trip  what goes out comes back
-//! reading     ranges, appending, bounds
-//! lifetime    who is alive, and what is given back
-//! sharing     threads
+//! expectations  what a test expects beyond what all backends guarantee
+//! round_trip    what goes out comes back
+//! reading       ranges, appending, bounds
+//! lifetime      who is alive, and what is given back
+//! sharing       threads
 //! ```
 //!
 //! It cannot check what takes a failing medium: that is what
 //! [`FaultyBackend`](super::FaultyBackend) is for.
 
+mod expectations;
 mod lifetime;
 mod reading;
 mod round_trip;
 mod sharing;
 
-use crate::{Backend, Handle, Registry};
+pub use expectations::Expectations;
+
+use pager_core::{Backend, Handle, Registry};
 
 /// The one list: documentation, variant, check. `$then` gets all of it.
 #[doc(hidden)]
@@ -110,12 +115,17 @@ macro_rules! define_guarantees {
                 match self { $(Self::$variant => $doc,)* }
             }
 
-            /// Checks the guarantee on a registry that holds nothing yet.
+            /// Checks the guarantee on a registry that holds nothing yet. One that
+            /// not every backend gives is checked if it is `expected`.
             ///
             /// # Panics
             ///
             /// If it is not kept.
-            pub fn check<F: Fixture>(self, make: impl FnOnce() -> F) {
+            pub fn check<F: Fixture>(self, expected: Expectations, make: impl FnOnce() -> F) {
+                if !expected.include(self) {
+                    println!("skipped: this backend does not promise it");
+                    return;
+                }
                 // The guard outlives the registry and every handle.
                 let (registry, _guard) = make().into_parts();
                 match self { $(Self::$variant => $module::$check(registry),)* }
@@ -157,16 +167,25 @@ impl<B: Backend, G> Fixture for (Registry<B>, G) {
 }
 
 /// Stamps the whole conformance suite onto a backend, one test per
-/// [`Guarantee`](crate::testkit::Guarantee) (and per mode).
+/// [`Guarantee`](crate::Guarantee) (and per mode).
+///
+/// `expecting` says what the backend promises beyond what all do
+/// ([`Expectations`](crate::Expectations)); it may use the parameters, and without
+/// it nothing more is expected.
 ///
 /// Write a function that makes a fresh registry (or a registry and a guard, see
-/// [`Fixture`](crate::testkit::Fixture)); it becomes an
+/// [`Fixture`](crate::Fixture)); it becomes an
 /// [`rstest`](https://docs.rs/rstest) of that name, so the crate that uses the
 /// macro needs `rstest` among its dev-dependencies. Parameters are rstest's and
 /// must be `Clone`; each combination becomes a test of its own.
 ///
 /// ```ignore
-/// pager_core::conformance_tests! {
+/// pager_testkit::conformance_tests! {
+///     expecting if mode == SwapMode::Arena {
+///         Expectations::none().keeps_capacity()
+///     } else {
+///         Expectations::none().same_allocation()
+///     };
 ///     fn conforms(
 ///         #[values(SwapMode::Arena, SwapMode::Seed(SeedAdvice::Cold))] mode: SwapMode,
 ///     ) -> Registry<SwapBackend> {
@@ -174,7 +193,7 @@ impl<B: Backend, G> Fixture for (Registry<B>, G) {
 ///     }
 /// }
 ///
-/// pager_core::conformance_tests! {
+/// pager_testkit::conformance_tests! {
 ///     fn conforms() -> (Registry<FileBackend>, TempDir) {
 ///         let scratch = tempfile::tempdir().unwrap();
 ///         let backend = FileBackend::open(FileConfig::new(scratch.path())).unwrap();
@@ -184,8 +203,17 @@ impl<B: Backend, G> Fixture for (Registry<B>, G) {
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {
-    ($(#[$attribute:meta])* fn $name:ident ($($parameters:tt)*) -> $fixture:ty $body:block) => {
+    (
+        expecting $expected:expr;
+        $(#[$attribute:meta])* fn $name:ident ($($parameters:tt)*) -> $fixture:ty $body:block
+    ) => {
         $crate::__for_each_guarantee! { $crate::__stamp_guarantees;
+            ($expected) $(#[$attribute])* fn $name ($($parameters)*) -> $fixture $body
+        }
+    };
+    ($(#[$attribute:meta])* fn $name:ident ($($parameters:tt)*) -> $fixture:ty $body:block) => {
+        $crate::conformance_tests! {
+            expecting $crate::Expectations::none();
             $(#[$attribute])* fn $name ($($parameters)*) -> $fixture $body
         }
     };
@@ -195,14 +223,17 @@ macro_rules! conformance_tests {
 #[macro_export]
 macro_rules! __stamp_guarantees {
     (
-        [$(#[$attribute:meta])* fn $name:ident ($($parameters:tt)*) -> $fixture:ty $body:block]
+        [
+            ($expected:expr)
+            $(#[$attribute:meta])* fn $name:ident ($($parameters:tt)*) -> $fixture:ty $body:block
+        ]
         $($doc:literal $variant:ident = $module:ident :: $check:ident;)*
     ) => {
         $(#[$attribute])*
         #[::rstest::rstest]
-        $(#[case::$check($crate::testkit::Guarantee::$variant)])*
-        fn $name(#[case] guarantee: $crate::testkit::Guarantee, $($parameters)*) {
-            guarantee.check(|| -> $fixture { $body });
+        $(#[case::$check($crate::Guarantee::$variant)])*
+        fn $name(#[case] guarantee: $crate::Guarantee, $($parameters)*) {
+            guarantee.check($expected, || -> $fixture { $body });
         }
     };
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{Backend, Capabilities, ChunkKind, Error, OwnedChunk, Payload, Result, Usage, Window};
+use pager_core::{
+    Backend, Capabilities, ChunkKind, Error, OwnedChunk, Payload, Result, Usage, Window,
+};
 
 /// An operation of a backend that may fail, or be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,12 +96,12 @@ impl Failure {
 /// A page-out that fails has not touched its chunks nor the backend beneath. A
 /// read that fails has filled part of its window with rubbish first, as a read
 /// that breaks off half-way does. Everything can be switched at run time
-/// through [`Registry::backend`](crate::Registry::backend); a payload that the
+/// through [`Registry::backend`](pager_core::Registry::backend); a payload that the
 /// backend beneath [detaches](Backend::detach) is not read, so that does not
 /// fail.
 ///
 /// ```
-/// use pager_core::testkit::{Failure, FaultyBackend, MemoryBackend, Operation};
+/// use pager_testkit::{Failure, FaultyBackend, MemoryBackend, Operation};
 /// use pager_core::Registry;
 ///
 /// let registry = Registry::new(FaultyBackend::new(MemoryBackend::new()));

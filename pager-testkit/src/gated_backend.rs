@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Operation;
-use crate::{Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window};
+use pager_core::{Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window};
 
 /// How long anybody waits before a test counts as stuck. Far more than a loaded
 /// machine needs, and less than a test runner's patience.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// the backend beneath has seen it; freeing, hints and questions never wait.
 ///
 /// ```
-/// use pager_core::testkit::{Gate, GatedBackend, MemoryBackend, Operation};
+/// use pager_testkit::{Gate, GatedBackend, MemoryBackend, Operation};
 /// use pager_core::Registry;
 ///
 /// let gate = Gate::new();

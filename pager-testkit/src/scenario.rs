@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::content;
 use super::syscalls::{Fault, Injection};
-use crate::{Arena, Backend, Chunk, ChunkBuf, Destination, Error, Handle, Registry};
-use crate::{Residency, Result};
+use pager_core::{Arena, Backend, Chunk, ChunkBuf, Destination, Error, Handle, Registry};
+use pager_core::{Residency, Result};
 
 /// What a script is played on.
 pub trait Subject: Send + Sync + 'static {

@@ -1,9 +1,9 @@
 //! Who is alive, what is held for them, and what is given back.
 
 use super::{pageout, pageout_words, read, taken};
-use crate::testkit::content::{assert_words, words};
-use crate::testkit::settled_stats;
-use crate::{Backend, ChunkBuf, Handle, Registry};
+use crate::content::{assert_words, words};
+use crate::settled_stats;
+use pager_core::{Backend, ChunkBuf, Handle, Registry};
 
 /// Live handles at once.
 const MANY: usize = if cfg!(miri) { 12 } else { 300 };

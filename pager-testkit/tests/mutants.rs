@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
-use pager_core::testkit::{Guarantee, KeepingBackend, KeptChunks, MemoryBackend, model};
 use pager_core::{
     Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Registry, Result, Usage, Window,
 };
+use pager_testkit::{Expectations, Guarantee, KeepingBackend, KeptChunks, MemoryBackend, model};
 use rstest::rstest;
 
 /// What is broken.
@@ -241,10 +241,14 @@ impl Mutant {
     }
 }
 
+/// What the backends beneath the mutants promise beyond what all do.
+const MEMORY: Expectations = Expectations::none().keeps_capacity();
+const KEEPING: Expectations = Expectations::none().same_allocation();
+
 /// The guarantees that `make`'s registries do not keep.
 fn broken<B: Backend>(make: impl Fn() -> Registry<B>) -> Vec<Guarantee> {
     let keeps = |guarantee: &&Guarantee| {
-        let check = AssertUnwindSafe(|| guarantee.check(&make));
+        let check = AssertUnwindSafe(|| guarantee.check(MEMORY, &make));
         panic::catch_unwind(check).is_err()
     };
     Guarantee::ALL.iter().filter(keeps).copied().collect()
@@ -283,7 +287,7 @@ fn the_mutant_without_a_bug_keeps_every_guarantee() {
 )]
 #[cfg_attr(not(miri), case(Bug::MixesThreadsUp, Guarantee::ThreadsStayApart))]
 fn every_bug_is_noticed_by_the_guarantee_it_breaks(#[case] bug: Bug, #[case] breaks: Guarantee) {
-    let check = AssertUnwindSafe(|| breaks.check(|| Mutant::with(bug)));
+    let check = AssertUnwindSafe(|| breaks.check(MEMORY, || Mutant::with(bug)));
     assert!(
         panic::catch_unwind(check).is_err(),
         "{bug:?} went unnoticed by {breaks:?}"
@@ -372,7 +376,7 @@ impl Backend for WrongDetach {
 #[case(Detach::GivesZeros, Guarantee::PayloadsComeBack)]
 #[case(Detach::ForgetsToCount, Guarantee::TakeReclaims)]
 fn every_wrong_detach_is_noticed(#[case] wrong: Detach, #[case] breaks: Guarantee) {
-    let check = AssertUnwindSafe(|| breaks.check(|| WrongDetach::with(wrong)));
+    let check = AssertUnwindSafe(|| breaks.check(KEEPING, || WrongDetach::with(wrong)));
     assert!(
         panic::catch_unwind(check).is_err(),
         "{wrong:?} went unnoticed by {breaks:?}"

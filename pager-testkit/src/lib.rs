@@ -1,10 +1,28 @@
-//! What tests of backends need (feature `testkit`): the conformance suite, a
-//! model to compare with, and backends that fail, keep, wait or do nothing.
+//! What every backend of **pager** is held to, and the tools of its tests.
 //!
-//! A backend crate stamps the suite with
-//! [`conformance_tests!`](crate::conformance_tests), drives random operations
-//! against the [`model`], and wraps itself into a [`FaultyBackend`] to see what
-//! a failing medium does.
+//! Add this to the dev-dependencies of a crate that implements
+//! [`Backend`](pager_core::Backend), or that uses one and wants to see it fail. Stamp
+//! the conformance suite onto each of its modes, then drive random operations against
+//! the [`model`]:
+//!
+//! ```
+//! use pager_core::Registry;
+//! use pager_testkit::{Expectations, MemoryBackend};
+//!
+//! pager_testkit::conformance_tests! {
+//!     expecting Expectations::none().keeps_capacity();
+//!     fn conforms() -> Registry<MemoryBackend> {
+//!         Registry::new(MemoryBackend::new())
+//!     }
+//! }
+//! ```
+//!
+//! A medium that fails is a [`FaultyBackend`] around a backend, an order of events is a
+//! [`GatedBackend`], and a system call that fails is a plan of [`syscalls`].
+//!
+//! Not for programs: depending on this crate compiles the question "may this call be
+//! made?" into every system call of pager (feature `fault-hooks` of `pager-core`).
+//! Nothing that measures may depend on it.
 //!
 //! ```text
 //! conformance      the guarantees, one check each, and the macro that stamps them
@@ -12,7 +30,7 @@
 //! content          words that differ for every seed and position
 //! memory_backend   the reference: copies into a `Vec`
 //! keeping_backend  keeps the callers' chunks and gives the same memory back
-//! null_backend     does nothing, to measure what is around it
+//! null_backend     does nothing, to see what is around it
 //! faulty_backend   a wrapper that fails on demand
 //! gated_backend    a wrapper whose operations wait until a test lets them go
 //! scenario         the script that is played once for every fault
@@ -32,14 +50,14 @@ mod null_backend;
 pub mod scenario;
 pub mod syscalls;
 
-pub use conformance::{Fixture, Guarantee};
+pub use conformance::{Expectations, Fixture, Guarantee};
 pub use faulty_backend::{Failure, FaultyBackend, Operation};
 pub use gated_backend::{Gate, GatedBackend, Held};
 pub use keeping_backend::{KeepingBackend, KeptChunks};
 pub use memory_backend::MemoryBackend;
 pub use null_backend::NullBackend;
 
-use crate::{Backend, Registry, Stats};
+use pager_core::{Backend, Registry, Stats};
 
 /// The registry's statistics once nothing is under way: under a budget, whatever
 /// is resident has been handed to the backend first.

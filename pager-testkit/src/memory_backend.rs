@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Backend, Capabilities, Payload, Result, Usage, Window};
+use pager_core::{Backend, Payload, Result, Usage, Window};
 
 /// Keeps every payload in one `Vec`. Obviously right, and the model that other
 /// backends are compared with.
@@ -55,17 +55,9 @@ impl Backend for MemoryBackend {
 
     fn usage(&self) -> Usage {
         let held_bytes = self.held_bytes.load(Ordering::Relaxed);
-        Usage {
-            logical_bytes: held_bytes,
-            resident_bytes: held_bytes,
-            ..Usage::default()
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            keeps_capacity: true,
-            ..Capabilities::none()
-        }
+        let mut usage = Usage::default();
+        usage.logical_bytes = held_bytes;
+        usage.resident_bytes = held_bytes;
+        usage
     }
 }

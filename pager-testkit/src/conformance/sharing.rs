@@ -4,9 +4,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{pageout, pageout_words, read, taken};
-use crate::testkit::content::{assert_words, word, words};
-use crate::testkit::settled_stats;
-use crate::{Backend, Handle, Registry};
+use crate::content::{assert_words, word, words};
+use crate::settled_stats;
+use pager_core::{Backend, Handle, Registry};
 
 const ROUNDS: usize = if cfg!(miri) { 3 } else { 40 };
 const READERS: usize = 4;

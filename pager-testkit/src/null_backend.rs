@@ -1,8 +1,8 @@
-//! [`NullBackend`]: does nothing, to measure what everything around it costs.
+//! [`NullBackend`]: does nothing, to see what everything around it does.
 
 use std::ops::Range;
 
-use crate::{Backend, Capabilities, Payload, Result, Usage, Window};
+use pager_core::{Backend, Payload, Result, Usage, Window};
 
 /// Forgets what it is given and reads zeros. Does not conform, of course.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,12 +35,5 @@ impl Backend for NullBackend {
 
     fn usage(&self) -> Usage {
         Usage::default()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            keeps_capacity: true,
-            ..Capabilities::none()
-        }
     }
 }

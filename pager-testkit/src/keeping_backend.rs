@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Backend, Capabilities, Chunk, ChunkKind, OwnedChunk, Payload, Result, Usage, Window};
+use pager_core::{
+    Backend, Capabilities, Chunk, ChunkKind, OwnedChunk, Payload, Result, Usage, Window,
+};
 
 /// Moves the chunks themselves in and out and copies only what is read; a
 /// payload of one chunk comes back as the same allocation.
@@ -105,18 +107,15 @@ impl Backend for KeepingBackend {
 
     fn usage(&self) -> Usage {
         let held_bytes = self.held_bytes.load(Ordering::Relaxed);
-        Usage {
-            logical_bytes: held_bytes,
-            resident_bytes: held_bytes,
-            ..Usage::default()
-        }
+        let mut usage = Usage::default();
+        usage.logical_bytes = held_bytes;
+        usage.resident_bytes = held_bytes;
+        usage
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            same_allocation: true,
-            adopts: true,
-            ..Capabilities::none()
-        }
+        let mut capabilities = Capabilities::none();
+        capabilities.adopts = true;
+        capabilities
     }
 }

@@ -14,10 +14,10 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use crate::Error;
-pub use crate::seam::Call;
+pub use pager_core::seam::Call;
+use pager_core::{Error, seam};
 
 /// An error that a call is made to fail with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +78,7 @@ impl Short {
     fn of(self, wanted: usize) -> usize {
         match self {
             Self::Half => wanted / 2,
-            Self::Block => wanted.min(crate::PAGE_BYTES),
+            Self::Block => wanted.min(pager_core::PAGE_BYTES),
             Self::Byte => wanted.min(1),
             Self::Zero => 0,
         }
@@ -193,6 +193,8 @@ impl Injection {
     /// all. Waits for other plans to end.
     #[must_use]
     pub fn begin(faults: &[Fault]) -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| seam::install(&Planned));
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         *plan() = Plan {
             faults: faults.to_vec(),
@@ -228,43 +230,51 @@ impl Drop for Injection {
     }
 }
 
-/// What the plan says to a call that moves no bytes.
-pub(crate) fn enter(call: Call) -> Result<(), i32> {
-    if !ARMED.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    let mut plan = plan();
-    match plan.next(call) {
-        Some(Mishap::Fails(errno)) => {
-            plan.struck += 1;
-            Err(errno.number())
-        }
-        Some(Mishap::Short(_)) | None => Ok(()),
-    }
-}
+/// What the seam asks once a plan has ever been in force.
+struct Planned;
 
-/// What the plan says to a call that would move `wanted` bytes.
-pub(crate) fn transfer(call: Call, wanted: usize) -> Result<Option<usize>, i32> {
-    if !ARMED.load(Ordering::Relaxed) {
-        return Ok(None);
+impl seam::Hooks for Planned {
+    fn enter(&self, call: Call) -> Result<(), i32> {
+        if !ARMED.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut plan = plan();
+        match plan.next(call) {
+            Some(Mishap::Fails(errno)) => {
+                plan.struck += 1;
+                Err(errno.number())
+            }
+            Some(Mishap::Short(_)) | None => Ok(()),
+        }
     }
-    let mut plan = plan();
-    match plan.next(call) {
-        Some(Mishap::Fails(errno)) => {
-            plan.struck += 1;
-            Err(errno.number())
+
+    fn transfer(&self, call: Call, wanted: usize) -> Result<Option<usize>, i32> {
+        if !ARMED.load(Ordering::Relaxed) {
+            return Ok(None);
         }
-        Some(Mishap::Short(short)) if short.of(wanted) < wanted => {
-            plan.struck += 1;
-            Ok(Some(short.of(wanted)))
+        let mut plan = plan();
+        match plan.next(call) {
+            Some(Mishap::Fails(errno)) => {
+                plan.struck += 1;
+                Err(errno.number())
+            }
+            Some(Mishap::Short(short)) if short.of(wanted) < wanted => {
+                plan.struck += 1;
+                Ok(Some(short.of(wanted)))
+            }
+            Some(Mishap::Short(_)) | None => Ok(None),
         }
-        Some(Mishap::Short(_)) | None => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pager_core::seam::enter;
+
+    fn transfer(call: Call, wanted: usize) -> Result<Option<usize>, i32> {
+        seam::transfer(call, || wanted)
+    }
 
     fn fault(call: Call, nth: usize, mishap: Mishap, for_good: bool) -> Fault {
         Fault {

@@ -1,10 +1,8 @@
 //! Random sequences of operations on the reference backends, compared with the
 //! model word for word, on media that work and on media that fail.
 
-use pager_core::testkit::{
-    Failure, FaultyBackend, KeepingBackend, MemoryBackend, Operation, model,
-};
 use pager_core::{Backend, Registry};
+use pager_testkit::{Failure, FaultyBackend, KeepingBackend, MemoryBackend, Operation, model};
 use proptest::prelude::*;
 
 fn config() -> ProptestConfig {

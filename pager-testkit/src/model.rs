@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use pager_core::Registry;
-//! use pager_core::testkit::{MemoryBackend, model};
+//! use pager_testkit::{MemoryBackend, model};
 //! use proptest::prelude::*;
 //!
 //! proptest!(|(operations in model::operations(20))| {
@@ -22,7 +22,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::content::{assert_words, words};
 use super::settled_stats;
-use crate::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
+use pager_core::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
 
 /// One operation of a sequence.
 ///
@@ -343,7 +343,12 @@ fn filled(words: &[u64]) -> ChunkBuf {
 
 /// All empty after a page-out that worked, all as they were after one that did
 /// not.
-fn check_chunks<C: crate::Chunk>(paged_out: bool, chunks: &[C], lens: &[usize], content: &[u64]) {
+fn check_chunks<C: pager_core::Chunk>(
+    paged_out: bool,
+    chunks: &[C],
+    lens: &[usize],
+    content: &[u64],
+) {
     let mut start = 0;
     for (chunk, len) in chunks.iter().zip(lens) {
         let expected = &content[start..start + len];

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::slice;
 
 use super::{pageout, pageout_words, read, taken};
-use crate::testkit::content::{assert_words, words};
-use crate::{Backend, ChunkBuf, Error, Handle, Registry};
+use crate::content::{assert_words, words};
+use pager_core::{Backend, ChunkBuf, Error, Handle, Registry};
 
 /// Words of a payload that spans several pages and no whole number of them.
 const LEN: usize = if cfg!(miri) { 700 } else { 5000 };

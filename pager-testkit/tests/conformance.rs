@@ -2,17 +2,19 @@
 //! must change nothing while they are idle.
 
 use pager_core::Registry;
+use pager_testkit::{Expectations, Guarantee, KeepingBackend, MemoryBackend};
 #[cfg(not(miri))]
-use pager_core::testkit::{FaultyBackend, Gate, GatedBackend};
-use pager_core::testkit::{Guarantee, KeepingBackend, MemoryBackend};
+use pager_testkit::{FaultyBackend, Gate, GatedBackend};
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
     fn memory() -> Registry<MemoryBackend> {
         Registry::new(MemoryBackend::new())
     }
 }
 
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().same_allocation();
     fn keeping() -> Registry<KeepingBackend> {
         Registry::new(KeepingBackend::new())
     }
@@ -20,14 +22,16 @@ pager_core::conformance_tests! {
 
 // The wrappers add no memory handling that Miri could look at.
 #[cfg(not(miri))]
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().same_allocation();
     fn faulty_over_keeping() -> Registry<FaultyBackend<KeepingBackend>> {
         Registry::new(FaultyBackend::new(KeepingBackend::new()))
     }
 }
 
 #[cfg(not(miri))]
-pager_core::conformance_tests! {
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
     fn gated_over_memory() -> (Registry<GatedBackend<MemoryBackend>>, Gate) {
         let gate = Gate::new();
         (Registry::new(GatedBackend::new(MemoryBackend::new(), &gate)), gate)
