@@ -3,7 +3,7 @@
 //! Guarantees that each checks something real: the tools it drives fail it. Refuses to pass in
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
-use super::{Done, Step, call, nightly, tidy};
+use super::{Done, Step, call, dependencies, nightly, tidy};
 use crate::cargo::{cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
@@ -14,9 +14,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// What needs no test binary.
-pub(super) const CHECKS: [Step; 5] = [
+pub(super) const CHECKS: [Step; 6] = [
     ("format", || passed(&["fmt", "--all", "--check"])),
     ("tidy", || tidy::check().map(|()| Done::Passed)),
+    ("dependencies", || {
+        dependencies::check().map(|()| Done::Passed)
+    }),
     ("clippy", || {
         passed(&[
             "clippy",
