@@ -1,7 +1,7 @@
 //! What every backend of **pager** is held to, and the tools of its tests.
 //!
 //! Add this to the dev-dependencies of a crate that implements
-//! [`Backend`](pager_core::Backend), or that uses one and wants to see it fail. Stamp
+//! [`Backend`], or that uses one and wants to see it fail. Stamp
 //! the conformance suite onto each of its modes, then drive random operations against
 //! the [`model`]:
 //!
