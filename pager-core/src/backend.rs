@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
-use crate::{OwnedChunk, Payload, Result, Window};
+use crate::{OwnedChunk, Payload, Result, TransferMemory, Window};
 
 /// Stores payloads somewhere and reads ranges of them back.
 ///
@@ -111,54 +112,43 @@ pub trait Backend: Send + Sync + 'static {
         window: &mut Window<'_>,
     ) -> Result<()>;
 
-    /// Gives the payload back as the very memory it lives in, if it lives in
-    /// one chunk of memory; otherwise gives the slot back.
-    ///
-    /// `take` calls this first, and reads and frees only when it is refused.
-    /// `wants` is the kind of chunk the destination can adopt. The default has
-    /// no such memory and always refuses.
-    ///
-    /// # Errors
-    ///
-    /// The slot, unchanged, when the payload must be read instead.
-    fn detach(&self, slot: Self::Slot, wants: ChunkKind) -> Result<OwnedChunk, Self::Slot> {
-        let _ = wants;
-        Err(slot)
-    }
-
     /// Hints that `range` of the payload will be read soon. Never waits for the
     /// device, never fails, never changes a result. The default does nothing.
     fn prefetch(&self, slot: &Self::Slot, range: Range<usize>) {
         let _ = (slot, range);
     }
 
-    /// Brings `range` of the payload back into memory that the backend itself
-    /// keeps, waits for it, and says whether there is such memory. The residency
-    /// layer calls this on a background thread, counts `range` against its budget,
-    /// and reads into a buffer of its own where the answer is `false`, as it is by
-    /// default.
-    ///
-    /// # Errors
-    ///
-    /// Whatever kept the range from coming back; the payload is as it was.
-    fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool> {
-        let _ = (slot, range);
-        Ok(false)
-    }
-
-    /// Lets what [`page_in`](Self::page_in) brought back leave memory again. A
-    /// hint: it cannot fail. The default does nothing.
-    fn page_out_again(&self, slot: &Self::Slot) {
-        let _ = slot;
-    }
-
     /// Gives the storage of a payload back. Cannot fail and does not wait for a
     /// device.
     fn free(&self, slot: Self::Slot);
 
-    /// What the backend holds at this moment, observed rather than believed.
-    /// May cost a system call per few hundred MiB; never stops other threads.
+    /// What the backend holds at this moment. A few loads, whatever it holds: no
+    /// system call, and no walk over payloads.
     fn usage(&self) -> Usage;
+
+    /// What the backend can do besides because its payloads stay in memory of its own.
+    /// The default is nothing.
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = Self::Slot>> {
+        None
+    }
+
+    /// Hands over the room that buffers of transfers may take. Called once, before
+    /// anything else, by the registry that owns the backend. The default needs none.
+    fn attach(&self, memory: &TransferMemory) {
+        let _ = memory;
+    }
+
+    /// How the backend likes to be used. The default is [`Preferences::default`].
+    fn preferences(&self) -> Preferences {
+        Preferences::default()
+    }
+
+    /// Bytes of memory that a slot takes besides itself (checksums, say). The default
+    /// is none.
+    fn slot_bytes(&self, slot: &Self::Slot) -> usize {
+        let _ = slot;
+        0
+    }
 
     /// Bytes of the payload of this slot that the backend's medium holds,
     /// rounded up as the medium rounds. Zero where it stays in memory. The
@@ -167,10 +157,62 @@ pub trait Backend: Send + Sync + 'static {
         let _ = slot;
         0
     }
+}
 
-    /// What the backend can do. The default is [`Capabilities::default`].
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+/// What a backend can do whose payloads stay in memory of its own, as those of swap do.
+pub trait InPlace: Send + Sync {
+    /// That of the [`Backend`].
+    type Slot;
+
+    /// Whether [`page_out`](Backend::page_out) keeps a [`ChunkBuf`](crate::ChunkBuf) as
+    /// it is, and does not copy it, where the payload may be moved out.
+    fn adopts(&self) -> bool;
+
+    /// Whether words that a read brings back stay in memory until they are
+    /// [released](Self::release). The budget then counts them.
+    fn reads_stay(&self) -> bool;
+
+    /// Gives the payload back as the very memory it lives in, if it lives in
+    /// one chunk of memory; otherwise gives the slot back.
+    ///
+    /// `take` calls this first, and reads and frees only when it is refused.
+    /// `wants` is the kind of chunk the destination can adopt.
+    ///
+    /// # Errors
+    ///
+    /// The slot, unchanged, when the payload must be read instead.
+    fn detach(&self, slot: Self::Slot, wants: ChunkKind) -> Result<OwnedChunk, Self::Slot>;
+
+    /// Brings `range` of the payload back into its memory, waits for it, and says
+    /// whether that was done. Called on a background thread, with room for `range`
+    /// in the budget; where the answer is `false`, it is read into another buffer.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the range from coming back; the payload is as it was.
+    fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool>;
+
+    /// Lets what is in memory of `range` leave it again. A hint: it cannot fail.
+    fn release(&self, slot: &Self::Slot, range: Range<usize>);
+}
+
+/// How a backend likes to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Preferences {
+    /// Page-outs at a time from which on one more is better kept waiting.
+    pub writes_at_a_time: usize,
+    /// How soon a page-out that failed is tried again in the background.
+    pub retry_after: Duration,
+}
+
+impl Default for Preferences {
+    /// Two at a time, and 20 ms.
+    fn default() -> Self {
+        Self {
+            writes_at_a_time: 2,
+            retry_after: Duration::from_millis(20),
+        }
     }
 }
 
@@ -182,24 +224,6 @@ pub enum ChunkKind {
     Vec,
     /// A [`ChunkBuf`](crate::ChunkBuf) in an [`Arena`](crate::Arena).
     Buf,
-}
-
-/// What a backend can do, for the residency layer that chooses by it. What only a
-/// test could ask is not here: tests tell the conformance suite what to expect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// A [`ChunkBuf`](crate::ChunkBuf) is kept as it is by a page-out, and not
-    /// copied, where the payload may be moved out.
-    pub adopts: bool,
-}
-
-impl Capabilities {
-    /// A value with everything off, to be switched on by field.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self { adopts: false }
-    }
 }
 
 /// What a backend holds.

@@ -194,6 +194,20 @@ impl fmt::Display for Payload {
 }
 
 impl Error {
+    /// A payload that its backend lost, which breaks the contract of
+    /// [`Backend`](crate::Backend).
+    pub(crate) fn lost(backend: &'static str) -> Self {
+        Self::Io {
+            backend,
+            operation: "take",
+            path: None,
+            source: io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the backend did not give back what was stored",
+            ),
+        }
+    }
+
     /// Says which handle's payload is corrupt, if that is what is wrong.
     pub(crate) fn of_handle(mut self, id: u64) -> Self {
         if let Self::Corrupt { handle, .. } = &mut self {

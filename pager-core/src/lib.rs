@@ -22,25 +22,29 @@
 //!
 //! ```text
 //! backend    the trait that stores payloads
-//! payload    the chunks of one page-out, on their way into a backend
 //! registry   live handles, and the operations on them
-//! residency  when bytes move: budget, write-behind, read-ahead
+//! payload    one payload: where its bytes are, the way out and the way back
+//! budget     how much memory there is, and whose turn it is
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
 //! seam       where tests let system calls fail; nothing without the test kit
 //! ```
 
 mod backend;
+mod budget;
 mod error;
 mod memory;
 mod payload;
 mod registry;
-mod residency;
 #[doc(hidden)]
 pub mod seam;
 mod sync;
 
-pub use backend::{Backend, Capabilities, ChunkKind, Usage};
+pub use backend::{Backend, ChunkKind, InPlace, Preferences, Usage};
+pub use budget::{
+    Residency, ResidencyBuilder, ResidencyStats, TransferCharge, TransferMemory,
+    default_budget_bytes,
+};
 pub use error::{Error, Result, ScratchProblem, TakeError};
 pub use memory::{
     Arena, ArenaUsage, ChunkBuf, Destination, HUGE_PAGE_BYTES, PAGE_BYTES, ProcessStamp, SizeClass,
@@ -48,4 +52,3 @@ pub use memory::{
 };
 pub use payload::{Chunk, OwnedChunk, Payload};
 pub use registry::{Handle, HandleInfo, Registry, Reuse, Stats};
-pub use residency::{Residency, ResidencyBuilder, ResidencyStats, default_budget_bytes};

@@ -13,8 +13,7 @@ pub(crate) use std::{sync, thread};
 pub(crate) use shuttle::{sync, thread};
 
 pub(crate) use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use sync::{Condvar, Mutex, MutexGuard, RwLock};
-pub(crate) use sync::{RwLockReadGuard, RwLockWriteGuard, TryLockError};
+pub(crate) use sync::{Condvar, Mutex, MutexGuard};
 
 use sync::PoisonError;
 
@@ -23,42 +22,25 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks for reading, whatever happened to an earlier holder.
-pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+/// Waits to be notified.
+pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks for writing, whatever happened to an earlier holder.
-pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks for reading if nobody writes.
-pub(crate) fn try_read<T>(lock: &RwLock<T>) -> Option<RwLockReadGuard<'_, T>> {
-    match lock.try_read() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Locks for writing if nobody reads or writes.
-pub(crate) fn try_write<T>(lock: &RwLock<T>) -> Option<RwLockWriteGuard<'_, T>> {
-    match lock.try_write() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Waits to be notified, for at most `timeout`.
+/// Waits to be notified, for at most `timeout`. The model checker has no clock: there
+/// it is over at any moment.
 pub(crate) fn wait_for<'a, T>(
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
     timeout: Duration,
-) -> MutexGuard<'a, T> {
+) -> Option<MutexGuard<'a, T>> {
+    if cfg!(shuttle) {
+        drop(guard);
+        thread::yield_now();
+        return None;
+    }
     match condvar.wait_timeout(guard, timeout) {
-        Ok((guard, _)) => guard,
-        Err(poisoned) => poisoned.into_inner().0,
+        Ok((guard, _)) => Some(guard),
+        Err(poisoned) => Some(poisoned.into_inner().0),
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use pager_core::{Backend, Error, Payload, Result, Usage, Window};
+use pager_core::{Backend, Error, Payload, Result, TransferMemory, Usage, Window};
 
 use crate::scratch::ScratchDir;
 use crate::seed::{SeedSlot, SeedStore};
@@ -224,6 +224,20 @@ impl Backend for FileBackend {
             (Store::Seed(store), Slot::Seed(slot)) => store.stored_bytes(slot),
             (Store::Segments(store), Slot::Segment(slot)) => store.stored_bytes(slot),
             _ => 0,
+        }
+    }
+
+    fn attach(&self, memory: &TransferMemory) {
+        match &self.store {
+            Store::Seed(_) => {}
+            Store::Segments(store) => store.attach(memory),
+        }
+    }
+
+    fn slot_bytes(&self, slot: &FileSlot) -> usize {
+        match &slot.0 {
+            Slot::Seed(_) => 0,
+            Slot::Segment(slot) => SegmentStore::slot_bytes(slot),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use pager_core::{
     Arena, ChunkBuf, ChunkKind, Error, HUGE_PAGE_BYTES, OwnedChunk, Payload, Result, SizeClass,
-    Window,
+    TransferMemory, Window,
 };
 
 use crate::NAME;
@@ -21,7 +21,6 @@ use crate::live::Spans;
 use crate::pagemap::{Residency, Span};
 use crate::parked::Parked;
 use crate::patience::{Patience, Plan};
-use crate::read_back::ReadBack;
 use crate::watch::Watch;
 
 /// The default mode.
@@ -30,7 +29,9 @@ pub(crate) struct ArenaMode {
     arena: Arena,
     retry_count: u32,
     patience: Patience,
-    read_back: ReadBack<Parked>,
+    /// Room for what is copied and has not left yet; none until the backend has a
+    /// registry.
+    memory: OnceLock<TransferMemory>,
     /// The kernel does not know `MADV_POPULATE_READ`. Relaxed: found out anew by
     /// whoever does not see it yet.
     cannot_populate: AtomicBool,
@@ -39,19 +40,21 @@ pub(crate) struct ArenaMode {
 }
 
 impl ArenaMode {
-    pub(crate) fn new(arena: Arena, retry_count: u32, read_back_bytes: usize) -> Self {
+    pub(crate) fn new(arena: Arena, retry_count: u32) -> Self {
         Self {
             arena,
             retry_count,
             patience: Patience::default(),
-            read_back: ReadBack::new(read_back_bytes),
+            memory: OnceLock::new(),
             cannot_populate: AtomicBool::new(false),
             has_huge_pages: OnceLock::new(),
         }
     }
 
-    pub(crate) fn read_back_bytes(&self) -> usize {
-        self.read_back.held_bytes()
+    /// Has copies count as a registry's transfers.
+    pub(crate) fn attach(&self, memory: &TransferMemory) {
+        // A second registry over the same backend does not exist.
+        let _ = self.memory.set(memory.clone());
     }
 
     pub(crate) fn populates(&self) -> bool {
@@ -70,18 +73,21 @@ impl ArenaMode {
     ///
     /// [`Error::OutOfMemory`]; the chunks are as they were.
     pub(crate) fn park(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<Arc<Parked>> {
-        let mut words = match adopt(payload) {
-            Some(adopted) => self.fit(watch, adopted),
-            None => self.copy(watch, payload)?,
+        let (mut words, outcome) = match adopt(payload) {
+            Some(adopted) => {
+                let words = self.fit(watch, adopted);
+                let outcome = self.push_out(watch, &words);
+                (words, outcome)
+            }
+            None => self.copy_out(watch, payload)?,
         };
-        let len_bytes = size_of_val(&*words);
-        let outcome = self.push_out(watch, &words);
         if outcome.left {
             words.mark_paged_out();
         }
         watch.counters.unreclaimable_bytes.add(outcome.stayed_bytes);
         watch.counters.stayed_bytes.add(outcome.stayed_bytes);
-        let key = watch.admit(Spans::One(Span::of(&words)), len_bytes);
+        watch.counters.left_bytes.add(outcome.left_bytes);
+        let key = watch.admit(Spans::One(Span::of(&words)), size_of_val(&*words));
         let parked = Parked::new(words, key, outcome.left_bytes, outcome.stayed_bytes);
         Ok(Arc::new(parked))
     }
@@ -105,28 +111,14 @@ impl ArenaMode {
                 will_need(&parked.words[range.clone()]);
             }
         }
-        let mut read_bytes = 0;
         for range in ranges {
             let words = &parked.words[range.clone()];
             if !is_there {
                 self.populate(words)?;
+                parked.came_back(watch, pages_bytes(words));
             }
             window.copy_from(words);
-            read_bytes += Span::of(words).pages(Rounding::Outward).len() * page_bytes();
         }
-        let never_left = parked.stayed_bytes == parked.len_bytes();
-        if never_left || parked.budgeted.load(Ordering::Relaxed) {
-            return Ok(()); // Nothing came back, or another budget counts it.
-        }
-        let is_whole = window.len() >= parked.words.len();
-        if self.read_back.note(parked, read_bytes) && !is_whole {
-            // A huge page that is still in the swap cache is mapped whole,
-            // however little of it was asked for: look once.
-            let seen = watch.look(&parked.words).unwrap_or_default();
-            let unasked_bytes = seen.resident_bytes.saturating_sub(read_bytes);
-            self.read_back.note(parked, unasked_bytes);
-        }
-        self.bound_read_back(watch, parked, is_whole);
         Ok(())
     }
 
@@ -139,20 +131,34 @@ impl ArenaMode {
         let _ = advise(&parked.words[range], Hint::WillNeed, Rounding::Outward);
     }
 
-    /// Maps `range` and waits for it, on account of the caller's budget.
+    /// Maps `range` and waits for it.
     ///
     /// # Errors
     ///
     /// What the kernel says if it cannot read from swap.
-    pub(crate) fn page_in(&self, parked: &Parked, range: Range<usize>) -> Result<()> {
-        parked.budgeted.store(true, Ordering::Relaxed);
-        self.bring_back(parked, range)
+    pub(crate) fn page_in(
+        &self,
+        watch: &Watch,
+        parked: &Parked,
+        range: Range<usize>,
+    ) -> Result<()> {
+        parked.paged_in.store(true, Ordering::Relaxed);
+        self.bring_back(watch, parked, range)
     }
 
-    /// Lets what [`page_in`](Self::page_in) brought back go again.
-    pub(crate) fn page_out_again(&self, watch: &Watch, parked: &Parked) {
-        parked.budgeted.store(false, Ordering::Relaxed);
-        self.push_out_again(watch, parked);
+    /// Lets `range` leave memory again. What never left stays: it was tried before.
+    pub(crate) fn release(&self, watch: &Watch, parked: &Parked, range: Range<usize>) {
+        parked.prefetched.store(false, Ordering::Relaxed);
+        let words = &parked.words[range];
+        parked.let_go(watch, pages_bytes(words));
+        if self.patience.is_exhausted() || parked.stayed_bytes == parked.len_bytes() {
+            return;
+        }
+        watch.counters.repeated_count.add(1);
+        watch.counters.hint_count.add(1);
+        if advise(words, Hint::PageOut, Rounding::Outward).is_err() {
+            watch.counters.refused_count.add(1);
+        }
     }
 
     /// The slot itself, back in memory, for a destination that can adopt it.
@@ -168,7 +174,7 @@ impl ArenaMode {
         let whole = 0..parked.words.len();
         // A device that fails says so when the payload is read instead.
         if !parked.is_paged_in(watch, std::slice::from_ref(&whole))
-            && self.bring_back(&parked, whole).is_err()
+            && self.bring_back(watch, &parked, whole).is_err()
         {
             return Err(parked);
         }
@@ -183,20 +189,38 @@ impl ArenaMode {
     }
 
     fn forget(&self, watch: &Watch, parked: &Parked) {
-        self.read_back.settle(parked);
+        parked.let_go(watch, parked.len_bytes());
+        watch.counters.left_bytes.sub(parked.left_bytes);
         watch.counters.unreclaimable_bytes.sub(parked.stayed_bytes);
         watch.release(parked.key, parked.len_bytes());
     }
 
-    /// One copy into a slot of the right size; the chunks are cleared after it.
-    fn copy(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<ChunkBuf> {
+    /// Copies a payload into a slot of the right size and pages it out, a huge page at
+    /// a time, so that no more than that is in memory twice. The chunks are cleared
+    /// after it.
+    fn copy_out(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<(ChunkBuf, Outcome)> {
         let mut words = ChunkBuf::with_capacity_in(&self.arena, payload.len())?;
-        for chunk in payload.chunks() {
-            words.extend_from_slice(chunk)?;
+        let mut outcome = Outcome::default();
+        let mut chunks = payload.chunks();
+        let mut chunk = chunks.next().unwrap_or_default();
+        for piece in huge_pages(&words, payload.len()) {
+            let memory = self.memory.get();
+            let charge = memory.map(|memory| memory.hold(piece.len() * size_of::<u64>()));
+            while words.len() < piece.end {
+                let (now, later) = chunk.split_at(chunk.len().min(piece.end - words.len()));
+                words.extend_from_slice(now)?;
+                chunk = match later {
+                    [] => chunks.next().unwrap_or_default(),
+                    later => later,
+                };
+            }
+            outcome.add(self.push_out(watch, &words[piece]));
+            drop(charge);
         }
+        drop(chunks);
         watch.counters.copied_bytes.add(payload.len_bytes());
         payload.clear();
-        Ok(words)
+        Ok((words, outcome))
     }
 
     /// The adopted buffer, or a copy of it if its slot is larger than it needs,
@@ -251,41 +275,15 @@ impl ArenaMode {
         outcome
     }
 
-    /// Pages out again what reads brought back, if that is more than the limit.
-    ///
-    /// `just_read` is spared if all of it was read: most likely it is taken, and
-    /// freed at once.
-    fn bound_read_back(&self, watch: &Watch, just_read: &Arc<Parked>, is_whole: bool) {
-        while let Some(parked) = self.read_back.overdue() {
-            if is_whole && Arc::ptr_eq(&parked, just_read) {
-                self.read_back.defer(&parked);
-                return;
-            }
-            self.read_back.settle(&parked);
-            self.push_out_again(watch, &parked);
-        }
-    }
-
-    /// Pages out a payload that has been out before.
-    fn push_out_again(&self, watch: &Watch, parked: &Parked) {
-        parked.prefetched.store(false, Ordering::Relaxed);
-        if self.patience.is_exhausted() {
-            return;
-        }
-        watch.counters.repeated_count.add(1);
-        watch.counters.hint_count.add(1);
-        if advise(&parked.words, Hint::PageOut, Rounding::Outward).is_err() {
-            watch.counters.refused_count.add(1);
-        }
-    }
-
     /// Begins to read `range` from swap unless that has begun, maps it and waits.
-    fn bring_back(&self, parked: &Parked, range: Range<usize>) -> Result<()> {
+    fn bring_back(&self, watch: &Watch, parked: &Parked, range: Range<usize>) -> Result<()> {
         let words = &parked.words[range];
         if !parked.prefetched.load(Ordering::Relaxed) {
             will_need(words);
         }
-        self.populate(words)
+        self.populate(words)?;
+        parked.came_back(watch, pages_bytes(words));
+        Ok(())
     }
 
     /// Maps the pages of `words`, reading what is on swap.
@@ -318,8 +316,21 @@ impl ArenaMode {
     }
 }
 
+/// The first `len` words of a slot, cut at the borders of huge pages.
+fn huge_pages(slot: &ChunkBuf, len: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    const HUGE_PAGE_WORDS: usize = HUGE_PAGE_BYTES / size_of::<u64>();
+    let head_words = slot.as_ptr().addr() % HUGE_PAGE_BYTES / size_of::<u64>();
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let border = (start + head_words) / HUGE_PAGE_WORDS * HUGE_PAGE_WORDS + HUGE_PAGE_WORDS;
+        let piece = start..(border - head_words).min(len);
+        start = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// What a page-out achieved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Outcome {
     left_bytes: usize,
     stayed_bytes: usize,
@@ -336,6 +347,13 @@ impl Outcome {
         }
     }
 
+    /// Counts what another part of the payload achieved.
+    fn add(&mut self, other: Self) {
+        self.left_bytes += other.left_bytes;
+        self.stayed_bytes += other.stayed_bytes;
+        self.left |= other.left;
+    }
+
     fn unseen(left: bool) -> Self {
         Self {
             left_bytes: 0,
@@ -347,6 +365,11 @@ impl Outcome {
 
 fn stays(seen: Residency) -> usize {
     seen.resident_bytes
+}
+
+/// Bytes of the pages that `words` lie in.
+fn pages_bytes(words: &[u64]) -> usize {
+    Span::of(words).pages(Rounding::Outward).len() * page_bytes()
 }
 
 /// Begins to read `words` from swap, if they are more than a page: one page is

@@ -3,12 +3,11 @@
 use pager_core::Destination;
 
 use super::*;
-use crate::read_back::Readable;
 
 const SLOT_WORDS: usize = 512;
 
 fn mode() -> ArenaMode {
-    ArenaMode::new(Arena::new(1 << 20), 2, 1 << 20)
+    ArenaMode::new(Arena::new(1 << 20), 2)
 }
 
 fn park_vec(mode: &ArenaMode, watch: &Watch, words: Vec<u64>) -> Arc<Parked> {
@@ -143,35 +142,33 @@ fn payloads_are_left_alone_after_long_failure_and_count_as_staying() {
 }
 
 #[test]
-fn reads_over_the_limit_page_out_what_was_read_first() {
-    let mode = ArenaMode::new(Arena::new(1 << 20), 2, 2 * page_bytes());
-    let watch = Watch::blind();
-    let words: Vec<u64> = (0..8 * SLOT_WORDS as u64).collect();
-    let parked: Vec<_> = (0..3)
-        .map(|_| park_vec(&mode, &watch, words.clone()))
-        .collect();
-    for payload in &parked {
-        assert_eq!(read(&mode, &watch, payload, 0..10), words[..10]);
+fn what_comes_back_is_counted_until_it_is_let_go_and_never_beyond_what_left() {
+    let (mode, watch) = (mode(), Watch::new());
+    let parked = park_vec(&mode, &watch, vec![3; 4 * SLOT_WORDS]);
+    let back_bytes = || watch.counters.back_bytes.get();
+    let left_bytes = parked.left_bytes as u64;
+    for _ in 0..3 {
+        assert_eq!(read(&mode, &watch, &parked, 0..4 * SLOT_WORDS)[7], 3);
+        assert_eq!(back_bytes(), left_bytes);
     }
-    assert_eq!(watch.counters.repeated_count.get(), 1);
-    assert_eq!(mode.read_back_bytes(), 2 * page_bytes());
-    assert_eq!(parked[0].read_back_bytes().load(Ordering::Relaxed), 0);
-    for payload in &parked {
-        mode.free(&watch, payload);
-    }
-    assert_eq!(mode.read_back_bytes(), 0);
+    mode.release(&watch, &parked, 0..4 * SLOT_WORDS);
+    assert_eq!(back_bytes(), 0);
+    read(&mode, &watch, &parked, 0..1);
+    mode.free(&watch, &parked);
+    assert_eq!((back_bytes(), watch.counters.left_bytes.get()), (0, 0));
 }
 
 #[test]
-fn a_payload_read_whole_is_spared_since_it_is_probably_taken() {
-    let mode = ArenaMode::new(Arena::new(1 << 20), 2, 0);
-    let watch = Watch::blind();
-    let parked = park_vec(&mode, &watch, vec![3; 2 * SLOT_WORDS]);
-    read(&mode, &watch, &parked, 0..2 * SLOT_WORDS);
-    assert_eq!(watch.counters.repeated_count.get(), 0);
-    read(&mode, &watch, &parked, 0..1);
-    assert_eq!(watch.counters.repeated_count.get(), 1);
-    mode.free(&watch, &parked);
+fn a_slot_is_cut_at_huge_pages() {
+    let buf = ChunkBuf::with_capacity(SLOT_WORDS).unwrap();
+    let head_words = buf.as_ptr().addr() % HUGE_PAGE_BYTES / 8;
+    let page_words = HUGE_PAGE_BYTES / 8;
+    let pieces: Vec<_> = huge_pages(&buf, 3 * page_words).collect();
+    assert_eq!(pieces[0], 0..page_words - head_words);
+    assert_eq!(pieces[1].len(), page_words);
+    assert_eq!(pieces.last().unwrap().end, 3 * page_words);
+    assert_eq!(huge_pages(&buf, 0).count(), 0);
+    assert_eq!(huge_pages(&buf, 5).collect::<Vec<_>>(), [0..5]);
 }
 
 #[test]

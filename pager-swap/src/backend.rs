@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pager_core::{
-    Arena, Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window,
+    Arena, Backend, ChunkKind, InPlace, OwnedChunk, Payload, Result, TransferMemory, Usage, Window,
 };
 
 use crate::arena_mode::ArenaMode;
@@ -23,10 +23,8 @@ use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
 /// single `ChunkBuf` is adopted in both; in arena mode one of 2 MiB or more that has
 /// come back from swap is copied, because it came in small pages, which leave slowly.
 ///
-/// Bytes that a read brings back stay in memory until there are more of them
-/// than [`SwapBuilder::read_back_bytes`] over all payloads; then those read first
-/// go out again. What was read whole is spared at that moment, since a `take`
-/// frees it at once.
+/// Bytes that a read brings back stay in memory as far as the budget of the registry has
+/// room for them, and go out again otherwise.
 ///
 /// When nothing leaves memory any more (no swap, or all of it full), retries
 /// stop after 4 payloads, and after 16 most payloads are left alone and counted
@@ -66,7 +64,7 @@ impl SwapBackend {
         let arena = builder.arena.unwrap_or_else(Arena::shared);
         Self {
             mode: builder.mode,
-            arena_mode: ArenaMode::new(arena, builder.retry_count, builder.read_back_bytes),
+            arena_mode: ArenaMode::new(arena, builder.retry_count),
             watch: Watch::new(),
         }
     }
@@ -104,7 +102,7 @@ impl SwapBackend {
             resident_bytes: seen.resident_bytes as u64,
             swapped_bytes: seen.swapped_bytes as u64,
             unreclaimable_bytes: counters.unreclaimable_bytes.get(),
-            read_back_bytes: self.arena_mode.read_back_bytes() as u64,
+            read_back_bytes: counters.back_bytes.get(),
             adopted_count: counters.adopted_count.get(),
             copied_bytes: counters.copied_bytes.get(),
             hint_count: counters.hint_count.get(),
@@ -117,12 +115,18 @@ impl SwapBackend {
         }
     }
 
-    fn how(&self, observed: bool) -> Cow<'static, str> {
+    /// Whether it is known what is in memory: seed mode does not look, and where there is
+    /// no page map nobody can.
+    fn is_counted(&self) -> bool {
+        self.mode == SwapMode::Arena && self.watch.can_see()
+    }
+
+    fn how(&self) -> Cow<'static, str> {
         let mut how = format!("{} mode", self.mode);
         if self.arena_mode.is_futile() {
             how.push_str(", but swap takes nothing: see SwapBackend::diagnose");
         }
-        if !observed {
+        if !self.watch.can_see() {
             how.push_str(", what is in memory cannot be observed and counts as all");
         }
         how.into()
@@ -176,6 +180,69 @@ impl Backend for SwapBackend {
         }
     }
 
+    fn prefetch(&self, slot: &SwapSlot, range: Range<usize>) {
+        match &slot.0 {
+            Slot::Empty => {}
+            Slot::Parked(parked) => self.arena_mode.prefetch(parked, range),
+            Slot::Kept(kept) => kept.prefetch(range),
+        }
+    }
+
+    fn free(&self, slot: SwapSlot) {
+        match slot.0 {
+            Slot::Empty => {}
+            Slot::Parked(parked) => self.arena_mode.free(&self.watch, &parked),
+            Slot::Kept(kept) => kept.free(&self.watch),
+        }
+    }
+
+    /// What was seen when payloads were paged out, and what has been brought back since:
+    /// counted, so that it costs a few loads. [`stats`](SwapBackend::stats) looks.
+    fn usage(&self) -> Usage {
+        let counters = &self.watch.counters;
+        let mut usage = Usage::default();
+        usage.logical_bytes = counters.logical_bytes.get();
+        usage.stored_bytes = counters.left_bytes.get();
+        usage.unreclaimable_bytes = counters.unreclaimable_bytes.get();
+        usage.resident_bytes = if self.is_counted() {
+            usage.unreclaimable_bytes + counters.back_bytes.get()
+        } else {
+            usage.logical_bytes
+        };
+        usage.how = self.how();
+        usage
+    }
+
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = SwapSlot>> {
+        Some(self)
+    }
+
+    fn attach(&self, memory: &TransferMemory) {
+        self.arena_mode.attach(memory);
+    }
+
+    /// What was seen to leave memory when the payload was paged out; in seed
+    /// mode, which does not look then, what is on swap now.
+    fn stored_bytes(&self, slot: &SwapSlot) -> u64 {
+        match &slot.0 {
+            Slot::Empty => 0,
+            Slot::Parked(parked) => parked.left_bytes as u64,
+            Slot::Kept(kept) => kept.swapped_bytes(&self.watch) as u64,
+        }
+    }
+}
+
+impl InPlace for SwapBackend {
+    type Slot = SwapSlot;
+
+    fn adopts(&self) -> bool {
+        self.mode == SwapMode::Arena
+    }
+
+    fn reads_stay(&self) -> bool {
+        self.mode == SwapMode::Arena && cfg!(all(target_os = "linux", not(miri)))
+    }
+
     fn detach(&self, slot: SwapSlot, wants: ChunkKind) -> Result<OwnedChunk, SwapSlot> {
         match slot.0 {
             Slot::Empty => Err(slot),
@@ -189,61 +256,18 @@ impl Backend for SwapBackend {
         }
     }
 
-    fn prefetch(&self, slot: &SwapSlot, range: Range<usize>) {
-        match &slot.0 {
-            Slot::Empty => {}
-            Slot::Parked(parked) => self.arena_mode.prefetch(parked, range),
-            Slot::Kept(kept) => kept.prefetch(range),
-        }
-    }
-
     fn page_in(&self, slot: &SwapSlot, range: Range<usize>) -> Result<bool> {
         match &slot.0 {
             Slot::Empty => {}
-            Slot::Parked(parked) => self.arena_mode.page_in(parked, range)?,
+            Slot::Parked(parked) => self.arena_mode.page_in(&self.watch, parked, range)?,
             Slot::Kept(kept) => kept.prefetch(range),
         }
         Ok(true)
     }
 
-    fn page_out_again(&self, slot: &SwapSlot) {
+    fn release(&self, slot: &SwapSlot, range: Range<usize>) {
         if let Slot::Parked(parked) = &slot.0 {
-            self.arena_mode.page_out_again(&self.watch, parked);
+            self.arena_mode.release(&self.watch, parked, range);
         }
-    }
-
-    fn free(&self, slot: SwapSlot) {
-        match slot.0 {
-            Slot::Empty => {}
-            Slot::Parked(parked) => self.arena_mode.free(&self.watch, &parked),
-            Slot::Kept(kept) => kept.free(&self.watch),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        let stats = self.stats();
-        let mut usage = Usage::default();
-        usage.logical_bytes = stats.logical_bytes;
-        usage.resident_bytes = stats.resident_bytes;
-        usage.stored_bytes = stats.swapped_bytes;
-        usage.unreclaimable_bytes = stats.unreclaimable_bytes;
-        usage.how = self.how(stats.observed);
-        usage
-    }
-
-    /// What was seen to leave memory when the payload was paged out; in seed
-    /// mode, which does not look then, what is on swap now.
-    fn stored_bytes(&self, slot: &SwapSlot) -> u64 {
-        match &slot.0 {
-            Slot::Empty => 0,
-            Slot::Parked(parked) => parked.left_bytes as u64,
-            Slot::Kept(kept) => kept.swapped_bytes(&self.watch) as u64,
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::none();
-        capabilities.adopts = self.mode == SwapMode::Arena;
-        capabilities
     }
 }

@@ -42,9 +42,6 @@ pub enum SeedAdvice {
 /// Retries of a page-out that left something behind.
 const DEFAULT_RETRY_COUNT: u32 = 2;
 
-/// Bytes that reads may bring back into memory.
-const DEFAULT_READ_BACK_BYTES: usize = 16 << 20;
-
 /// Settings of a [`SwapBackend`].
 ///
 /// ```
@@ -64,7 +61,6 @@ pub struct SwapBuilder {
     pub(crate) mode: SwapMode,
     pub(crate) arena: Option<Arena>,
     pub(crate) retry_count: u32,
-    pub(crate) read_back_bytes: usize,
 }
 
 impl Default for SwapBuilder {
@@ -73,7 +69,6 @@ impl Default for SwapBuilder {
             mode: SwapMode::default(),
             arena: None,
             retry_count: DEFAULT_RETRY_COUNT,
-            read_back_bytes: DEFAULT_READ_BACK_BYTES,
         }
     }
 }
@@ -97,17 +92,6 @@ impl SwapBuilder {
     /// row the backend stops retrying of its own accord. Arena mode only.
     pub fn retries(mut self, retry_count: u32) -> Self {
         self.retry_count = retry_count;
-        self
-    }
-
-    /// How many bytes, over all payloads, reads may bring back into memory
-    /// before those read first are paged out again; 16 MiB unless set.
-    ///
-    /// 0 pages out again after every partial read, `usize::MAX` never. The pages
-    /// are unchanged, so the kernel drops most of them without writing. Arena
-    /// mode only.
-    pub fn read_back_bytes(mut self, read_back_bytes: usize) -> Self {
-        self.read_back_bytes = read_back_bytes;
         self
     }
 

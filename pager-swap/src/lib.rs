@@ -39,7 +39,6 @@
 //! arena_mode  payloads in slots of pager's own memory
 //! parked      one such payload
 //! seed_mode   payloads as the callers' chunks
-//! read_back   bounds what reads bring back into memory
 //! patience    how hard to try when nothing leaves
 //! watch       what is live, and where it is
 //! live        addresses of live payloads
@@ -59,7 +58,6 @@ mod live;
 mod pagemap;
 mod parked;
 mod patience;
-mod read_back;
 mod seed_mode;
 mod stats;
 mod sys;

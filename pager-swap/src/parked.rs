@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use pager_core::ChunkBuf;
 
 use crate::live::Key;
-use crate::read_back::Readable;
 use crate::watch::Watch;
 
 /// A payload in its slot.
@@ -18,12 +17,14 @@ pub(crate) struct Parked {
     pub(crate) left_bytes: usize,
     /// Bytes that were seen to stay.
     pub(crate) stayed_bytes: usize,
-    read_back_bytes: AtomicUsize,
+    /// Bytes that reads and fetches have brought back and that were not let go since:
+    /// at most what left. Relaxed: a statistic.
+    back_bytes: AtomicUsize,
     /// Whether all of it has been prefetched. Relaxed: saves a hint, no more.
     pub(crate) prefetched: AtomicBool,
-    /// Whether somebody else's budget counts what came back. Relaxed: set and
-    /// read under that one's lock.
-    pub(crate) budgeted: AtomicBool,
+    /// Whether something has been paged in ahead of reads, so that it pays to look
+    /// before populating. Relaxed: as above.
+    pub(crate) paged_in: AtomicBool,
 }
 
 impl Parked {
@@ -34,9 +35,9 @@ impl Parked {
             key,
             left_bytes,
             stayed_bytes,
-            read_back_bytes: AtomicUsize::new(0),
+            back_bytes: AtomicUsize::new(0),
             prefetched: AtomicBool::new(false),
-            budgeted: AtomicBool::new(false),
+            paged_in: AtomicBool::new(false),
         }
     }
 
@@ -50,16 +51,31 @@ impl Parked {
     pub(crate) fn is_paged_in(&self, watch: &Watch, ranges: &[Range<usize>]) -> bool {
         let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        self.budgeted.load(Ordering::Relaxed) && watch.is_mapped(&self.words[start..end])
-    }
-}
-
-impl Readable for Parked {
-    fn read_back_bytes(&self) -> &AtomicUsize {
-        &self.read_back_bytes
+        self.paged_in.load(Ordering::Relaxed) && watch.is_mapped(&self.words[start..end])
     }
 
-    fn len_bytes(&self) -> usize {
-        Parked::len_bytes(self)
+    /// Counts `bytes` that have come back.
+    pub(crate) fn came_back(&self, watch: &Watch, bytes: usize) {
+        self.change_back(watch, |back| {
+            back.saturating_add(bytes).min(self.left_bytes)
+        });
+    }
+
+    /// Counts `bytes` that have been let go again.
+    pub(crate) fn let_go(&self, watch: &Watch, bytes: usize) {
+        self.change_back(watch, |back| back.saturating_sub(bytes));
+    }
+
+    /// Moves the difference that `change` makes from this payload's count to that of all.
+    fn change_back(&self, watch: &Watch, change: impl Fn(usize) -> usize) {
+        let updated = |back| Some(change(back));
+        // The closure always answers, so this cannot fail.
+        let before = self
+            .back_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, updated)
+            .unwrap_or_else(|before| before);
+        let after = change(before);
+        watch.counters.back_bytes.add(after.saturating_sub(before));
+        watch.counters.back_bytes.sub(before.saturating_sub(after));
     }
 }

@@ -30,8 +30,8 @@ pub struct SwapStats {
     /// Bytes of live payloads that stayed in memory when they were paged out,
     /// retries included. Arena mode only; seed mode does not look.
     pub unreclaimable_bytes: u64,
-    /// Bytes of live payloads that reads brought back into memory and that wait
-    /// to be paged out again. Arena mode only.
+    /// Bytes of live payloads that reads and fetches brought back into memory and that
+    /// were not let go since. Arena mode only.
     pub read_back_bytes: u64,
     /// Payloads whose chunk was adopted without a copy.
     pub adopted_count: u64,
@@ -96,6 +96,9 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) logical_bytes: Counter,
     pub(crate) unreclaimable_bytes: Counter,
+    /// What was seen to leave memory when live payloads were paged out.
+    pub(crate) left_bytes: Counter,
+    pub(crate) back_bytes: Counter,
     pub(crate) adopted_count: Counter,
     pub(crate) copied_bytes: Counter,
     pub(crate) hint_count: Counter,

@@ -49,6 +49,11 @@ impl Watch {
         self.counters.logical_bytes.sub(len_bytes);
     }
 
+    /// Whether it can be seen what is in memory.
+    pub(crate) fn can_see(&self) -> bool {
+        self.pagemap.is_some()
+    }
+
     pub(crate) fn live_payloads(&self) -> usize {
         self.live.len()
     }

@@ -28,7 +28,7 @@ pager_testkit::conformance_tests! {
 pager_testkit::conformance_tests! {
     expecting Expectations::none().keeps_capacity();
     fn conforms_when_every_read_is_paged_out_again() -> Registry<SwapBackend> {
-        Registry::new(SwapBackend::builder().read_back_bytes(0).build())
+        Registry::new(SwapBackend::new())
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use pager_core::{Arena, Backend, Destination, Payload, Result, Window};
+use pager_core::{Arena, Backend, Destination, InPlace, Payload, Result, Window};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode, SwapSlot};
 use pager_testkit::campaign::{Depth, every_fault};
 use pager_testkit::scenario::Subject;
@@ -27,7 +27,6 @@ impl Subject for Swap {
         Ok(SwapBackend::builder()
             .mode(self.0)
             .arena(Arena::new(1 << 16))
-            .read_back_bytes(1 << 14)
             .build())
     }
 
@@ -104,7 +103,7 @@ fn what_was_paged_in_is_not_populated_again() {
             .unwrap()
             .1
     };
-    backend.page_in(&slot, whole.clone()).unwrap();
+    InPlace::page_in(&backend, &slot, whole.clone()).unwrap();
     let calls = madvise_calls();
     assert!(calls > 0, "paging in asks the kernel");
     let found = read(&backend, &slot, whole);

@@ -1,16 +1,17 @@
 //! Random operations on every mode, compared with the model word for word.
 
-use pager_core::{Arena, Registry};
+use pager_core::{Arena, Registry, Residency};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
 use pager_testkit::model;
 use proptest::prelude::*;
 
-fn registry(mode: SwapMode, read_back_bytes: usize) -> Registry<SwapBackend> {
-    let builder = SwapBackend::builder()
+fn registry(mode: SwapMode, budget_bytes: usize) -> Registry<SwapBackend> {
+    let backend = SwapBackend::builder()
         .mode(mode)
         .arena(Arena::new(4 << 20))
-        .read_back_bytes(read_back_bytes);
-    Registry::new(builder.build())
+        .build();
+    let residency = Residency::builder().budget_bytes(budget_bytes).build();
+    Registry::with_residency(backend, &residency)
 }
 
 proptest! {
@@ -23,9 +24,9 @@ proptest! {
     #[test]
     fn arena_mode_agrees_with_the_model(
         steps in model::operations(if cfg!(miri) { 6 } else { 40 }),
-        read_back_bytes in prop_oneof![Just(0), Just(64 << 10), Just(usize::MAX)],
+        budget_bytes in prop_oneof![Just(0), Just(64 << 10), Just(1 << 30)],
     ) {
-        model::run(&registry(SwapMode::Arena, read_back_bytes), &steps);
+        model::run(&registry(SwapMode::Arena, budget_bytes), &steps);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::fs;
 
-use pager_core::{ChunkBuf, Handle, Registry};
+use pager_core::{ChunkBuf, Handle, Registry, Residency};
 use pager_swap::{Effect, SeedAdvice, SwapBackend, SwapMode};
 use pager_testkit::content::{assert_words, words};
 
@@ -87,8 +87,8 @@ fn arena_mode_moves_everything() {
 
 fn reads_bring_back_no_more_than_the_limit() {
     let limit_bytes = 8 << 20;
-    let backend = SwapBackend::builder().read_back_bytes(limit_bytes).build();
-    let registry = Registry::new(backend);
+    let residency = Residency::builder().budget_bytes(limit_bytes).build();
+    let registry = Registry::with_residency(SwapBackend::new(), &residency);
     let handles = pageout_all(&registry);
     let rss_before = status_kib("RssAnon");
     let mut part = Vec::new();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pager_core::{
-    Backend, Capabilities, ChunkKind, Error, OwnedChunk, Payload, Result, Usage, Window,
+    Backend, Error, InPlace, Payload, Preferences, Result, TransferMemory, Usage, Window,
 };
 
 /// An operation of a backend that may fail, or be held.
@@ -244,20 +244,8 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         Err(failure.error(self.name(), "read", wanted_bytes))
     }
 
-    fn detach(&self, slot: B::Slot, wants: ChunkKind) -> Result<OwnedChunk, B::Slot> {
-        self.inner.detach(slot, wants)
-    }
-
     fn prefetch(&self, slot: &B::Slot, range: Range<usize>) {
         self.inner.prefetch(slot, range);
-    }
-
-    fn page_in(&self, slot: &B::Slot, range: Range<usize>) -> Result<bool> {
-        self.inner.page_in(slot, range)
-    }
-
-    fn page_out_again(&self, slot: &B::Slot) {
-        self.inner.page_out_again(slot);
     }
 
     fn free(&self, slot: B::Slot) {
@@ -272,7 +260,19 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         self.inner.stored_bytes(slot)
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = B::Slot>> {
+        self.inner.in_place()
+    }
+
+    fn attach(&self, memory: &TransferMemory) {
+        self.inner.attach(memory);
+    }
+
+    fn preferences(&self) -> Preferences {
+        self.inner.preferences()
+    }
+
+    fn slot_bytes(&self, slot: &B::Slot) -> usize {
+        self.inner.slot_bytes(slot)
     }
 }

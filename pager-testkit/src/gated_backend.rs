@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Operation;
-use pager_core::{Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Result, Usage, Window};
+use pager_core::{Backend, InPlace, Payload, Preferences, Result, TransferMemory, Usage, Window};
 
 /// How long anybody waits before a test counts as stuck. Far more than a loaded
 /// machine needs, and less than a test runner's patience.
@@ -230,20 +230,8 @@ impl<B: Backend> Backend for GatedBackend<B> {
         self.inner.read(slot, ranges, window)
     }
 
-    fn detach(&self, slot: B::Slot, wants: ChunkKind) -> Result<OwnedChunk, B::Slot> {
-        self.inner.detach(slot, wants)
-    }
-
     fn prefetch(&self, slot: &B::Slot, range: Range<usize>) {
         self.inner.prefetch(slot, range);
-    }
-
-    fn page_in(&self, slot: &B::Slot, range: Range<usize>) -> Result<bool> {
-        self.inner.page_in(slot, range)
-    }
-
-    fn page_out_again(&self, slot: &B::Slot) {
-        self.inner.page_out_again(slot);
     }
 
     fn free(&self, slot: B::Slot) {
@@ -258,7 +246,19 @@ impl<B: Backend> Backend for GatedBackend<B> {
         self.inner.stored_bytes(slot)
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = B::Slot>> {
+        self.inner.in_place()
+    }
+
+    fn attach(&self, memory: &TransferMemory) {
+        self.inner.attach(memory);
+    }
+
+    fn preferences(&self) -> Preferences {
+        self.inner.preferences()
+    }
+
+    fn slot_bytes(&self, slot: &B::Slot) -> usize {
+        self.inner.slot_bytes(slot)
     }
 }

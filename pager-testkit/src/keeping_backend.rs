@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pager_core::{
-    Backend, Capabilities, Chunk, ChunkKind, OwnedChunk, Payload, Result, Usage, Window,
-};
+use pager_core::{Backend, Chunk, ChunkKind, InPlace, OwnedChunk, Payload, Result, Usage, Window};
 
 /// Moves the chunks themselves in and out and copies only what is read; a
 /// payload of one chunk comes back as the same allocation.
@@ -89,18 +87,6 @@ impl Backend for KeepingBackend {
         Ok(())
     }
 
-    fn detach(&self, mut slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
-        let is_wanted = matches!(&slot.chunks[..], [only] if only.kind() == wants);
-        if !is_wanted {
-            return Err(slot);
-        }
-        let Some(chunk) = slot.chunks.pop() else {
-            return Err(slot);
-        };
-        self.forget(&slot);
-        Ok(chunk)
-    }
-
     fn free(&self, slot: KeptChunks) {
         self.forget(&slot);
     }
@@ -113,9 +99,37 @@ impl Backend for KeepingBackend {
         usage
     }
 
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::none();
-        capabilities.adopts = true;
-        capabilities
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = KeptChunks>> {
+        Some(self)
     }
+}
+
+impl InPlace for KeepingBackend {
+    type Slot = KeptChunks;
+
+    fn adopts(&self) -> bool {
+        true
+    }
+
+    fn reads_stay(&self) -> bool {
+        false
+    }
+
+    fn detach(&self, mut slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
+        let is_wanted = matches!(&slot.chunks[..], [only] if only.kind() == wants);
+        if !is_wanted {
+            return Err(slot);
+        }
+        let Some(chunk) = slot.chunks.pop() else {
+            return Err(slot);
+        };
+        self.forget(&slot);
+        Ok(chunk)
+    }
+
+    fn page_in(&self, _: &KeptChunks, _: Range<usize>) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn release(&self, _: &KeptChunks, _: Range<usize>) {}
 }

@@ -62,14 +62,13 @@ use pager_core::{Backend, Registry, Stats};
 /// The registry's statistics once nothing is under way: under a budget, whatever
 /// is resident has been handed to the backend first.
 pub fn settled_stats<B: Backend>(registry: &Registry<B>) -> Stats {
-    if let Some(residency) = registry.residency() {
-        residency
-            .flush()
-            .expect("a healthy backend takes what is resident");
-        // A fetch whose payload was dropped meanwhile ends by itself.
-        while residency.stats().fetching_bytes > 0 {
-            std::thread::yield_now();
-        }
+    let residency = registry.residency();
+    residency
+        .flush()
+        .expect("a healthy backend takes what is resident");
+    // A fetch whose payload was dropped meanwhile ends by itself.
+    while residency.stats().fetching_bytes > 0 {
+        std::thread::yield_now();
     }
     registry.stats()
 }

@@ -152,6 +152,7 @@ pub fn run_with_failures<B: Backend>(
         registry,
         alive: Vec::new(),
         failures: 0,
+        refusals: 0,
     };
     for step in steps {
         model.step(step);
@@ -163,7 +164,10 @@ pub fn run_with_failures<B: Backend>(
 struct Model<'a, B: Backend> {
     registry: &'a Registry<B>,
     alive: Vec<Entry<B>>,
+    /// Operations that failed because the backend did.
     failures: usize,
+    /// Reads that were refused because they were out of bounds.
+    refusals: usize,
 }
 
 struct Entry<B: Backend> {
@@ -231,9 +235,11 @@ impl<B: Backend> Model<'_, B> {
         let range = span.range(entry.content.len());
         let mut found = vec![7, 8];
         let outcome = entry.handle.read_at(range.start, range.len(), &mut found);
-        let expected = entry.content.get(range);
-        let failed = check_read(outcome, &found, &[7, 8], expected.map(<[u64]>::to_vec));
+        let expected = entry.content.get(range).map(<[u64]>::to_vec);
+        let is_refused = expected.is_none();
+        let failed = check_read(outcome, &found, &[7, 8], expected);
         self.failures += usize::from(failed);
+        self.refusals += usize::from(is_refused);
     }
 
     fn read_at_many<D: Sample>(&mut self, at: usize, spans: &[Span]) {
@@ -243,6 +249,7 @@ impl<B: Backend> Model<'_, B> {
             spans.iter().map(|span| span.range(content.len())).collect();
         let parts = ranges.iter().map(|range| content.get(range.clone()));
         let expected: Option<Vec<&[u64]>> = parts.collect();
+        let is_refused = expected.is_none();
         let mut found = D::of(&[9]);
         let outcome = entry.handle.read_at_many(&ranges, &mut found);
         let failed = check_read(
@@ -252,6 +259,7 @@ impl<B: Backend> Model<'_, B> {
             expected.map(|parts| parts.concat()),
         );
         self.failures += usize::from(failed);
+        self.refusals += usize::from(is_refused);
     }
 
     fn take<D: Sample>(&mut self, at: usize, held: usize) {
@@ -274,6 +282,11 @@ impl<B: Backend> Model<'_, B> {
     fn finish(mut self) -> usize {
         let logical_words: usize = self.alive.iter().map(|entry| entry.content.len()).sum();
         let stats = settled_stats(self.registry);
+        assert_eq!(
+            stats.failed_pageouts + stats.failed_reads,
+            (self.failures + self.refusals) as u64,
+            "every error that was returned is counted"
+        );
         assert_eq!(stats.live_handles, self.alive.len());
         assert_eq!(stats.logical_bytes, logical_words as u64 * 8);
         assert_eq!(stats.backend.logical_bytes, logical_words as u64 * 8);

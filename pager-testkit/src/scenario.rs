@@ -273,9 +273,7 @@ impl<S: Subject> Player<'_, S> {
     }
 
     fn flush(&self, registry: &Registry<S::Backend>) {
-        if let Some(residency) = registry.residency() {
-            let _ = self.attempt("flush", || residency.flush());
-        }
+        let _ = self.attempt("flush", || registry.residency().flush());
     }
 
     fn drop_some(&mut self) {

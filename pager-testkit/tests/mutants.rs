@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
 use pager_core::{
-    Backend, Capabilities, ChunkKind, OwnedChunk, Payload, Registry, Result, Usage, Window,
+    Backend, ChunkKind, InPlace, OwnedChunk, Payload, Registry, Result, Usage, Window,
 };
 use pager_testkit::{Expectations, Guarantee, KeepingBackend, KeptChunks, MemoryBackend, model};
 use rstest::rstest;
@@ -226,10 +226,6 @@ impl Backend for Mutant {
         }
         usage
     }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
 }
 
 impl Mutant {
@@ -340,8 +336,34 @@ impl Backend for WrongDetach {
         self.inner.read(slot, ranges, window)
     }
 
+    fn free(&self, slot: KeptChunks) {
+        self.inner.free(slot);
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.inner.usage();
+        usage.logical_bytes += *self.miscounted_bytes.lock().expect("no holder panics");
+        usage
+    }
+
+    fn in_place(&self) -> Option<&dyn InPlace<Slot = KeptChunks>> {
+        Some(self)
+    }
+}
+
+impl InPlace for WrongDetach {
+    type Slot = KeptChunks;
+
+    fn adopts(&self) -> bool {
+        true
+    }
+
+    fn reads_stay(&self) -> bool {
+        false
+    }
+
     fn detach(&self, slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
-        let detached = self.inner.detach(slot, wants)?;
+        let detached = InPlace::detach(&self.inner, slot, wants)?;
         let OwnedChunk::Vec(vec) = detached else {
             return Ok(detached);
         };
@@ -356,19 +378,11 @@ impl Backend for WrongDetach {
         }))
     }
 
-    fn free(&self, slot: KeptChunks) {
-        self.inner.free(slot);
+    fn page_in(&self, _: &KeptChunks, _: Range<usize>) -> Result<bool> {
+        Ok(false)
     }
 
-    fn usage(&self) -> Usage {
-        let mut usage = self.inner.usage();
-        usage.logical_bytes += *self.miscounted_bytes.lock().expect("no holder panics");
-        usage
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    fn release(&self, _: &KeptChunks, _: Range<usize>) {}
 }
 
 #[rstest]

@@ -27,6 +27,7 @@ pub use stamp::ProcessStamp;
 pub use window::Window;
 
 pub(crate) use destination::Adopt;
+pub(crate) use release::release_vec;
 
 /// Bytes of a huge page, and the alignment of every arena mapping.
 ///

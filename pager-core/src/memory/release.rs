@@ -21,10 +21,6 @@ const LEAST_BYTES: usize = 64 << 10;
 ///
 /// The first and the last page are shared with the allocator's books and with
 /// other owners, and stay.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what drops vectors is about to call it")
-)]
 pub(crate) fn release_vec(mut vec: Vec<u64>) {
     vec.clear();
     let spare = vec.spare_capacity_mut();

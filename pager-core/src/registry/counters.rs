@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::shard::{home_shard, shard_count};
+use super::table::{home_shard, shard_count};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(crate) enum Count {
     Takes,
     TakenBytes,
     Drops,
+    DroppedBytes,
     Prefetches,
     FailedPageouts,
     FailedReads,
@@ -45,5 +46,24 @@ impl Counters {
     pub(crate) fn get(&self, count: Count) -> u64 {
         let of_set = |set: &Set| set.0[count as usize].load(Ordering::Relaxed);
         self.0.iter().map(of_set).sum()
+    }
+
+    /// Handles alive.
+    pub(crate) fn live_handles(&self) -> u64 {
+        self.live(Count::Pageouts, [Count::Takes, Count::Drops])
+    }
+
+    /// Bytes of their payloads.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live(
+            Count::PagedOutBytes,
+            [Count::TakenBytes, Count::DroppedBytes],
+        )
+    }
+
+    /// What came less what went. What went is summed first: it came before.
+    fn live(&self, came: Count, went: [Count; 2]) -> u64 {
+        let went: u64 = went.map(|count| self.get(count)).iter().sum();
+        self.get(came).saturating_sub(went)
     }
 }

@@ -4,13 +4,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Shared;
 use super::counters::Count;
-use super::entry::Entry;
-use super::shard::Key;
 use crate::backend::Backend;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::Destination;
-use crate::sync::Ordering;
+use crate::payload::Entry;
 
 /// A payload that was paged out, and the right to read it and take it back.
 ///
@@ -21,15 +20,11 @@ use crate::sync::Ordering;
 pub struct Handle<B: Backend> {
     /// `None` only while it is being dropped.
     entry: Option<Arc<Entry<B>>>,
-    key: Key,
 }
 
 impl<B: Backend> Handle<B> {
-    pub(super) fn new(entry: Arc<Entry<B>>, key: Key) -> Self {
-        Self {
-            entry: Some(entry),
-            key,
-        }
+    pub(super) fn new(entry: Arc<Entry<B>>) -> Self {
+        Self { entry: Some(entry) }
     }
 
     fn entry(&self) -> &Arc<Entry<B>> {
@@ -65,7 +60,7 @@ impl<B: Backend> Handle<B> {
     /// Name of the backend that made the handle and keeps it for life.
     #[must_use]
     pub fn backend(&self) -> &'static str {
-        self.entry().shared.backend.name()
+        self.entry().home.backend.name()
     }
 
     /// Appends `len` words from word `offset` on to `dst`.
@@ -74,11 +69,7 @@ impl<B: Backend> Handle<B> {
     ///
     /// [`Error::OutOfBounds`], and what the backend says; `dst` is as it was.
     pub fn read_at<D: Destination>(&self, offset: usize, len: usize, dst: &mut D) -> Result<()> {
-        let end = offset.checked_add(len).ok_or(Error::OutOfBounds {
-            offset,
-            len,
-            payload_len: self.len(),
-        })?;
+        let end = offset.saturating_add(len);
         self.read_at_many(std::slice::from_ref(&(offset..end)), dst)
     }
 
@@ -91,15 +82,19 @@ impl<B: Backend> Handle<B> {
     /// [`Error::OutOfBounds`] if any range is reversed or reaches outside the
     /// payload, and what the backend says; `dst` is as it was.
     pub fn read_at_many<D: Destination>(&self, ranges: &[Range<usize>], dst: &mut D) -> Result<()> {
-        let words = self.check(ranges)?;
-        if words == 0 {
-            return Ok(());
-        }
         let entry = self.own_entry()?;
-        let read = entry
-            .read_into(ranges, words, dst)
-            .map_err(|error| error.of_handle(entry.id));
-        entry.shared.count_read(&read, Count::Reads, words);
+        let mut words = 0;
+        let read = self.check(ranges).and_then(|sum| {
+            words = sum;
+            match sum {
+                0 => Ok(()),
+                sum => entry.read_into(ranges, sum, dst),
+            }
+        });
+        let read = read.map_err(|error| error.of_handle(entry.id));
+        if words > 0 || read.is_err() {
+            entry.home.count_read(&read, Count::Reads, words);
+        }
         read
     }
 
@@ -125,16 +120,9 @@ impl<B: Backend> Handle<B> {
     ///
     /// What the backend says, with the handle, as good as before; `dst` is
     /// empty then.
-    pub fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
+    pub fn take<D: Destination>(mut self, dst: &mut D) -> Result<(), TakeError<Self>> {
         dst.clear();
-        let taken = self.own_entry().and_then(|entry| {
-            let taken = entry
-                .take_into(dst)
-                .map_err(|error| error.of_handle(entry.id));
-            entry.shared.count_read(&taken, Count::Takes, entry.len);
-            taken
-        });
-        match taken {
+        match self.try_take(dst) {
             Ok(()) => {
                 self.retire();
                 Ok(())
@@ -143,25 +131,38 @@ impl<B: Backend> Handle<B> {
         }
     }
 
+    fn try_take<D: Destination>(&mut self, dst: &mut D) -> Result<()> {
+        self.own_entry()?;
+        let entry = self
+            .entry
+            .as_mut()
+            .expect("the entry is there until the handle is dropped");
+        let taken = entry
+            .take_into(dst)
+            .map_err(|error| error.of_handle(entry.id));
+        entry.home.count_read(&taken, Count::Takes, entry.len);
+        taken
+    }
+
     fn prefetch_range(&self, range: Range<usize>) {
         if let Ok(entry) = self.own_entry()
             && !range.is_empty()
         {
-            entry.shared.counters.add(Count::Prefetches, 1);
+            entry.home.counters.add(Count::Prefetches, 1);
             entry.prefetch(range);
         }
     }
 
     /// Queues a fetch as `prefetch` does where there are threads to serve it.
     #[cfg(all(test, shuttle))]
-    pub(super) fn request_fetch(&self) {
-        self.entry().request_fetch(0..self.len());
+    pub(crate) fn queue_fetch(&self, range: Range<usize>) {
+        self.entry().queue_fetch(&range);
     }
 
     /// The entry, for this process only.
     fn own_entry(&self) -> Result<&Arc<Entry<B>>> {
         let entry = self.entry();
-        if entry.shared.owner.is_current() {
+        if entry.home.owner.is_current() {
             Ok(entry)
         } else {
             Err(Error::ForeignProcess)
@@ -188,7 +189,24 @@ impl<B: Backend> Handle<B> {
     /// Ends a handle whose payload was taken.
     fn retire(mut self) {
         if let Some(entry) = self.entry.take() {
-            entry.shared.handles.remove(self.key);
+            entry.home.handles.remove(entry.id);
+        }
+    }
+}
+
+impl<B> Shared<B> {
+    /// Counts a read or a take that has ended.
+    fn count_read(&self, outcome: &Result<()>, kind: Count, words: usize) {
+        let bytes = match kind {
+            Count::Takes => Count::TakenBytes,
+            _ => Count::ReadBytes,
+        };
+        match outcome {
+            Ok(()) => {
+                self.counters.add(kind, 1);
+                self.counters.add(bytes, words * size_of::<u64>());
+            }
+            Err(_) => self.counters.add(Count::FailedReads, 1),
         }
     }
 }
@@ -198,13 +216,14 @@ impl<B: Backend> Drop for Handle<B> {
         let Some(entry) = self.entry.take() else {
             return;
         };
-        let shared = &entry.shared;
+        let shared = &entry.home;
         if shared.owner.is_current() {
-            // Relaxed: a statistic.
-            entry.abandoned.store(true, Ordering::Relaxed);
+            entry.abandon();
             // Counted before it is gone: nobody sees it neither alive nor dropped.
             shared.counters.add(Count::Drops, 1);
-            shared.handles.remove(self.key);
+            let bytes = entry.len * size_of::<u64>();
+            shared.counters.add(Count::DroppedBytes, bytes);
+            shared.handles.remove(entry.id);
         } else {
             // The parent's: its locks may be held by threads that are not here.
             std::mem::forget(entry);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::shard::{home_shard, shard_count};
+use super::table::{home_shard, shard_count};
 
 /// How long the last registry waits for background threads: longer than a write
 /// takes on any device that works.
@@ -19,7 +19,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// One thread group's way to what the registry shares.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Home<B> {
+pub(crate) struct Home<B> {
     shared: Arc<Shared<B>>,
     /// The next number that this group gives to a handle: each group has those
     /// that leave the same remainder.
@@ -28,7 +28,7 @@ pub(super) struct Home<B> {
 
 impl<B> Home<B> {
     /// A number that no other handle of the registry has.
-    pub(super) fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         // Relaxed: numbers need only differ.
         self.next_id
             .fetch_add(shard_count() as u64, Ordering::Relaxed)

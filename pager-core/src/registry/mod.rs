@@ -2,48 +2,39 @@
 //!
 //! ```text
 //! mod       Registry, and the questions one may ask it
-//! pageout   the way out: into memory under a budget, or straight to the backend
+//! pageout   the way in: into memory under a budget, or straight to the backend
 //! handle    Handle: the caller's side of read, take, prefetch, drop
-//! entry     one live payload: the same operations, and those of the background
-//! take       its way back to the caller
-//! background its way out and back without the caller
-//! state     where its bytes are, and how that may change
 //! home      a way to the registry that threads do not share
-//! shard     the table of live handles
+//! table     the live handles
 //! counters  totals that threads add to without meeting
 //! stats     what all of this looks like from outside
 //! ```
 
-mod background;
 mod counters;
-mod entry;
 mod handle;
 mod home;
-#[cfg(all(test, shuttle))]
-mod interleavings;
 mod pageout;
-pub(crate) mod shard;
-mod state;
 mod stats;
+pub(crate) mod table;
 #[cfg(all(test, shuttle))]
 mod table_interleavings;
-mod take;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use counters::{Count, Counters};
 use home::Homes;
-use shard::Shards;
+use table::Table;
 
 pub use handle::Handle;
+pub(crate) use home::Home;
 pub use pageout::Reuse;
 pub use stats::{HandleInfo, Stats};
 
 use crate::backend::Backend;
+use crate::budget::{Engine, Residency, TransferMemory};
 use crate::error::{Result, TakeError};
 use crate::memory::{Destination, ProcessStamp};
-use crate::residency::{Engine, Residency};
 
 /// Pages payloads out through one backend and keeps track of their handles.
 ///
@@ -75,18 +66,18 @@ pub struct Registry<B: Backend> {
 
 /// What a registry and its handles share.
 #[derive(Debug)]
-struct Shared<B> {
-    backend: B,
-    handles: Shards<HandleInfo>,
+pub(crate) struct Shared<B> {
+    pub(crate) backend: B,
+    /// Words of each live payload, by the number of its handle.
+    handles: Table<usize>,
     counters: Counters,
     owner: ProcessStamp,
-    residency: Option<Residency>,
+    residency: Residency,
 }
 
-impl<B: Backend> Shared<B> {
-    /// The residency engine, if there is one.
-    fn engine(&self) -> Option<&Arc<Engine>> {
-        self.residency.as_ref().map(Residency::engine)
+impl<B> Shared<B> {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.residency.engine()
     }
 }
 
@@ -94,22 +85,21 @@ impl<B: Backend> Registry<B> {
     /// A registry over `backend` without a budget: every `pageout` stores at
     /// once, on the calling thread.
     pub fn new(backend: B) -> Self {
-        Self::build(backend, None)
+        Self::with_residency(backend, &Residency::none())
     }
 
     /// A registry over `backend` whose payloads stay in memory as far as the
     /// budget of `residency` allows, and move in the background.
     pub fn with_residency(backend: B, residency: &Residency) -> Self {
-        Self::build(backend, Some(residency.clone()))
-    }
-
-    fn build(backend: B, residency: Option<Residency>) -> Self {
+        let engine = residency.engine();
+        engine.prefer(backend.preferences());
+        backend.attach(&TransferMemory::new(engine));
         let shared = Arc::new(Shared {
             backend,
-            handles: Shards::new(),
+            handles: Table::new(),
             counters: Counters::new(),
             owner: ProcessStamp::current(),
-            residency,
+            residency: residency.clone(),
         });
         Self {
             homes: Arc::new(Homes::new(&shared)),
@@ -117,10 +107,10 @@ impl<B: Backend> Registry<B> {
         }
     }
 
-    /// The residency layer, if the registry has one.
+    /// The memory budget of the registry: one of zero, unless it was given another.
     #[must_use]
-    pub fn residency(&self) -> Option<&Residency> {
-        self.shared.residency.as_ref()
+    pub fn residency(&self) -> &Residency {
+        &self.shared.residency
     }
 
     /// The backend.
@@ -190,23 +180,19 @@ impl<B: Backend> Registry<B> {
     /// What the registry and its backend hold and have done. All zero in a forked
     /// child, which holds nothing of it.
     ///
-    /// Never stops other threads; costs what [`Backend::usage`] costs.
+    /// Never stops other threads; some hundred loads, however many handles there are.
     #[must_use]
     pub fn stats(&self) -> Stats {
         if !self.shared.owner.is_current() {
             return Stats::default();
         }
-        let counted = |count| self.shared.counters.get(count);
-        let (mut live_handles, mut logical_bytes) = (0, 0);
-        self.shared.handles.for_each(|handle| {
-            live_handles += 1;
-            logical_bytes += (handle.len * size_of::<u64>()) as u64;
-        });
+        let counters = &self.shared.counters;
+        let counted = |count| counters.get(count);
         Stats {
-            live_handles,
-            logical_bytes,
+            live_handles: self.live_handles(),
+            logical_bytes: counters.live_bytes(),
             backend: self.shared.backend.usage(),
-            residency: self.residency().map(Residency::stats).unwrap_or_default(),
+            residency: self.residency().stats(),
             pageouts: counted(Count::Pageouts),
             paged_out_bytes: counted(Count::PagedOutBytes),
             failed_pageouts: counted(Count::FailedPageouts),
@@ -226,17 +212,20 @@ impl<B: Backend> Registry<B> {
         if !self.shared.owner.is_current() {
             return 0;
         }
-        self.shared.handles.len()
+        usize::try_from(self.shared.counters.live_handles()).unwrap_or(usize::MAX)
     }
 
     /// The live handles, in no particular order; none in a forked child.
     #[must_use]
     pub fn handles(&self) -> Vec<HandleInfo> {
-        let mut listed = Vec::new();
-        if self.shared.owner.is_current() {
-            self.shared.handles.for_each(|handle| listed.push(*handle));
+        if !self.shared.owner.is_current() {
+            return Vec::new();
         }
+        let backend = self.shared.backend.name();
+        let listed = self.shared.handles.list().into_iter();
         listed
+            .map(|(id, len)| HandleInfo { id, backend, len })
+            .collect()
     }
 }
 
@@ -249,7 +238,7 @@ impl<B: Backend> Drop for Registry<B> {
         // A clone that is dropped at this very moment makes both of them wait, or
         // neither; neither harms.
         if Arc::strong_count(&self.homes) == 1 && self.shared.owner.is_current() {
-            self.homes.await_idle(self.shared.handles.len());
+            self.homes.await_idle(self.live_handles());
         }
     }
 }

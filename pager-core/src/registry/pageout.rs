@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use super::counters::Count;
-use super::entry::Entry;
-use super::{Handle, HandleInfo, Registry};
+use super::{Handle, Registry};
 use crate::backend::Backend;
+use crate::budget::Charge;
 use crate::error::{Error, Result};
-use crate::payload::{Chunk, Payload};
-use crate::residency::{Engine, Pageable, Share};
+use crate::payload::{Chunk, Entry, Memory, Payload};
 
 /// When a payload is expected to be wanted again: a hint to the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,53 +68,78 @@ impl<B: Backend> Registry<B> {
     }
 
     fn try_pageout<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Handle<B>> {
-        self.check_owner()?;
+        self.check_open()?;
         let mut payload = Payload::new(chunks);
-        if let Some(engine) = self.shared.engine()
-            && !payload.is_empty()
-            && engine.admit(payload.len_bytes())?
-        {
-            return Ok(self.keep(engine, &mut payload, reuse));
+        if payload.is_empty() {
+            return self.store(&mut payload);
         }
-        self.store(&mut payload)
+        let engine = self.shared.engine();
+        let spare = match payload.wants_refill() {
+            true => engine.spare(payload.len()),
+            false => None,
+        };
+        let (charge, freed) = match engine.admit(payload.held_bytes(), payload.len()) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                engine.keep_spares([spare]);
+                return Err(error);
+            }
+        };
+        let paged_out = match charge {
+            Some(charge) => payload
+                .into_memory()
+                .map(|memory| self.keep(&payload, (memory, charge), reuse)),
+            None => self.store(&mut payload),
+        };
+        let unused = payload.refill([spare, freed]);
+        engine.keep_spares(unused);
+        paged_out
     }
 
     fn try_pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
-        self.check_owner()?;
-        let bytes = Payload::new(chunks).len_bytes();
-        if let Some(engine) = self.shared.engine()
-            && bytes > 0
-            && engine.admit(bytes)?
-        {
-            // Room for all of them is reserved: nothing below can fail but the
-            // storing of an empty payload, which reserves nothing.
-            let (full, empty): (Vec<_>, Vec<_>) =
-                (0..chunks.len()).partition(|index| !chunks[*index].words().is_empty());
-            return self.keep_each(engine, chunks, &full, &empty);
+        self.check_open()?;
+        let full = chunks
+            .iter()
+            .filter(|chunk| !chunk.words().is_empty())
+            .count();
+        let held_bytes = |chunks: &mut [C]| Payload::new(chunks).held_bytes();
+        let bytes = chunks.chunks_mut(1).map(held_bytes).sum();
+        // One admission for all: who waits for room holds none that others wait for.
+        let (charge, freed) = self.shared.engine().admit(bytes, 0)?;
+        self.shared.engine().keep_spares([freed]);
+        match charge {
+            Some(charge) if full > 0 => self.keep_each(chunks, charge),
+            _ => self.store_each(chunks),
         }
-        self.store_each(chunks)
     }
 
-    /// Keeps the chunks at `full` in memory, and stores those at `empty`.
-    fn keep_each<C: Chunk>(
-        &self,
-        engine: &Arc<Engine>,
-        chunks: &mut [C],
-        full: &[usize],
-        empty: &[usize],
-    ) -> Result<Vec<Handle<B>>> {
-        let mut handles: Vec<Option<Handle<B>>> = (0..chunks.len()).map(|_| None).collect();
-        for &index in empty {
-            let stored = self.store(&mut Payload::new(&mut chunks[index..=index]));
-            handles[index] = Some(stored.inspect_err(|_| {
-                engine.release(Share::Dirty(Payload::new(chunks).len_bytes()));
-            })?);
+    /// Keeps the chunks that are not empty in memory, for which `charge` is the room,
+    /// and stores those that are.
+    fn keep_each<C: Chunk>(&self, chunks: &mut [C], mut charge: Charge) -> Result<Vec<Handle<B>>> {
+        // Whatever can fail comes first: copies, and the storing of empty payloads.
+        let mut copies = Vec::with_capacity(chunks.len());
+        let mut empty = Vec::new();
+        for chunk in chunks.chunks_mut(1) {
+            let mut payload = Payload::new(chunk);
+            copies.push(payload.compacted()?);
+            if payload.is_empty() {
+                empty.push(self.store(&mut payload)?);
+            }
         }
-        for &index in full {
-            let mut payload = Payload::new(&mut chunks[index..=index]);
-            handles[index] = Some(self.keep(engine, &mut payload, Reuse::Unknown));
-        }
-        Ok(handles.into_iter().flatten().collect())
+        let mut empty = empty.into_iter();
+        let kept = chunks
+            .chunks_mut(1)
+            .zip(copies)
+            .filter_map(|(chunk, copy)| {
+                let mut payload = Payload::new(chunk);
+                if payload.is_empty() {
+                    return empty.next();
+                }
+                let room = charge.split(payload.held_bytes());
+                let memory = payload.moved(copy);
+                Some(self.keep(&payload, (memory, room), Reuse::Unknown))
+            });
+        Ok(kept.collect())
     }
 
     /// Stores every chunk, and empties them only when all are stored.
@@ -133,34 +157,31 @@ impl<B: Backend> Registry<B> {
         }
         let kind = Payload::new(chunks).kind();
         let lens = chunks.iter().map(|chunk| chunk.words().len());
-        let handles = slots.into_iter().zip(lens).map(|(slot, len)| {
-            self.register(Arc::new(Entry::stored(self.homes.own(), len, kind, slot)))
-        });
+        let handles = slots
+            .into_iter()
+            .zip(lens)
+            .map(|(slot, len)| self.register(Entry::stored(self.homes.own(), len, kind, slot)));
         let handles = handles.collect();
         Payload::new(chunks).clear();
         Ok(handles)
     }
 
-    fn check_owner(&self) -> Result<()> {
-        if self.shared.owner.is_current() {
-            Ok(())
-        } else {
-            Err(Error::ForeignProcess)
+    /// Whether page-outs are taken.
+    fn check_open(&self) -> Result<()> {
+        if !self.shared.owner.is_current() {
+            return Err(Error::ForeignProcess);
         }
+        self.shared.engine().check_running()
     }
 
-    /// Keeps a payload in memory, for which room has been reserved.
-    fn keep(&self, engine: &Arc<Engine>, payload: &mut Payload<'_>, reuse: Reuse) -> Handle<B> {
-        let (len, kind) = (payload.len(), payload.kind());
-        let chunks = payload.take_chunks().collect();
-        payload.refill(len, |words| engine.spare(words));
-        let entry = Arc::new(Entry::resident(self.homes.own(), len, kind, chunks));
+    /// Keeps a payload that has been moved into memory of pager's.
+    fn keep(&self, payload: &Payload<'_>, held: (Memory, Charge), reuse: Reuse) -> Handle<B> {
+        let (len, kind) = (held.0.len(), payload.kind());
+        let home = self.homes.own();
+        let entry = Entry::dirty(home, len, kind, held, reuse == Reuse::Late);
         if reuse == Reuse::Soon {
             entry.touch();
         }
-        let pageable = Arc::clone(&entry) as Arc<dyn Pageable>;
-        let bytes = len * size_of::<u64>();
-        engine.list(Arc::downgrade(&pageable), bytes, reuse == Reuse::Late);
         self.register(entry)
     }
 
@@ -168,20 +189,16 @@ impl<B: Backend> Registry<B> {
     fn store(&self, payload: &mut Payload<'_>) -> Result<Handle<B>> {
         let (len, kind) = (payload.len(), payload.kind());
         let slot = self.shared.backend.page_out(payload)?;
-        Ok(self.register(Arc::new(Entry::stored(self.homes.own(), len, kind, slot))))
+        Ok(self.register(Entry::stored(self.homes.own(), len, kind, slot)))
     }
 
     fn register(&self, entry: Arc<Entry<B>>) -> Handle<B> {
         let shared = &self.shared;
+        let bytes = entry.len * size_of::<u64>();
+        // In this order: what is counted as paged out may be found in the table.
+        shared.handles.insert(entry.id, entry.len);
         shared.counters.add(Count::Pageouts, 1);
-        shared
-            .counters
-            .add(Count::PagedOutBytes, entry.len * size_of::<u64>());
-        let key = shared.handles.insert(HandleInfo {
-            id: entry.id,
-            backend: shared.backend.name(),
-            len: entry.len,
-        });
-        Handle::new(entry, key)
+        shared.counters.add(Count::PagedOutBytes, bytes);
+        Handle::new(entry)
     }
 }

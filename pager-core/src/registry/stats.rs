@@ -1,7 +1,7 @@
 //! [`Stats`] and [`HandleInfo`]: what a registry says about itself.
 
 use crate::backend::Usage;
-use crate::residency::ResidencyStats;
+use crate::budget::ResidencyStats;
 
 /// What a registry holds and what it has done so far.
 ///

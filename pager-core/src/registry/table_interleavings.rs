@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use shuttle::thread;
 
-use super::interleavings::exhaust;
 use super::{Handle, Registry, Stats};
+use crate::payload::interleavings::exhaust;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Backend, Payload, Result, Usage, Window};
 

@@ -48,6 +48,15 @@ impl Checksums {
         Ok(Self(sums))
     }
 
+    /// Bytes of memory that they take besides the slot.
+    pub(super) fn memory_bytes(&self) -> usize {
+        if self.0.spilled() {
+            self.0.capacity() * size_of::<u32>()
+        } else {
+            0
+        }
+    }
+
     /// Adds those of `blocks`, the next whole blocks of the payload.
     pub(super) fn add(&mut self, blocks: &[u8]) {
         debug_assert!(

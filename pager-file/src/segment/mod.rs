@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pager_core::{Error, Payload, Result, SizeClass, Usage, Window};
+use pager_core::{Error, Payload, Result, SizeClass, TransferMemory, Usage, Window};
 
 use crate::BACKEND;
 use crate::config::FileConfig;
@@ -108,6 +108,16 @@ impl SegmentStore {
             io,
             counters,
         })
+    }
+
+    /// Has staging buffers count as the transfers of a registry.
+    pub(crate) fn attach(&self, memory: &TransferMemory) {
+        self.io.staging.attach(memory);
+    }
+
+    /// Bytes of memory that the checksums of a slot take.
+    pub(crate) fn slot_bytes(slot: &SegmentSlot) -> usize {
+        slot.checksums.memory_bytes()
     }
 
     /// Stores a payload and empties its chunks, which keep their capacity.

@@ -1,49 +1,74 @@
 //! [`StagingPool`]: a small stock of aligned buffers for memory that is not.
 //!
 //! Direct I/O wants aligned memory, and a `Vec` has none. Such words travel
-//! through one of these buffers, which are as large as a chunk, stay warm, and
-//! are made only when more threads need one at a time than ever before.
+//! through one of these buffers, which are as large as a chunk and stay warm. The
+//! memory budget bounds how many are in use: who needs one more waits for one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use pager_core::{Arena, ChunkBuf, PAGE_BYTES, Result};
+use pager_core::{Arena, ChunkBuf, PAGE_BYTES, Result, SizeClass, TransferCharge, TransferMemory};
 
 /// Bytes of a staging buffer: one chunk, so one system call moves it.
 pub(super) const STAGING_BYTES: usize = 2 << 20;
 
-/// Buffers that are kept when nobody uses them. More may be in use at a time:
-/// one for each thread inside a read or a page-out.
-const KEPT_COUNT: usize = 4;
+/// Buffers that are kept when nobody uses them. More may be in use at a time: one for
+/// each thread inside a read or a page-out, as far as the budget lets them.
+const KEPT_COUNT: usize = 3;
 
 /// Buffers nobody is using, last in first out: the last one is still in the
 /// processor's cache.
 #[derive(Debug)]
 pub(super) struct StagingPool {
-    idle: Mutex<Vec<ChunkBuf>>,
+    idle: Mutex<Vec<Idle>>,
+    /// None until the backend has a registry: then nobody counts.
+    memory: OnceLock<TransferMemory>,
+}
+
+/// A buffer that nobody uses, and what it costs.
+#[derive(Debug)]
+struct Idle {
+    words: ChunkBuf,
+    charge: Option<TransferCharge>,
 }
 
 impl StagingPool {
     pub(super) fn new() -> Self {
         Self {
             idle: Mutex::new(Vec::with_capacity(KEPT_COUNT)),
+            memory: OnceLock::new(),
         }
     }
 
-    /// An idle buffer, or a new one.
+    /// Has buffers count as the transfers of a registry.
+    pub(super) fn attach(&self, memory: &TransferMemory) {
+        // A second registry over the same backend does not exist.
+        let _ = self.memory.set(memory.clone());
+        for idle in &mut *self.lock() {
+            idle.charge = memory.keep(buffer_bytes());
+        }
+    }
+
+    /// An idle buffer, or a new one; waits while as many are in use as the budget allows.
+    /// Nobody may hold one who asks for another.
     ///
     /// # Errors
     ///
     /// [`pager_core::Error::OutOfMemory`].
     pub(super) fn get(&self) -> Result<Staging<'_>> {
+        let charge = self.memory.get().map(|memory| memory.hold(buffer_bytes()));
         let idle = self.lock().pop();
         let words = match idle {
-            Some(words) => words,
+            Some(idle) => idle.words,
             None => new_buffer()?,
         };
-        Ok(Staging { words, pool: self })
+        Ok(Staging {
+            words,
+            pool: self,
+            charge,
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<ChunkBuf>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
         // A push or a pop leaves the stock whole, whoever panics.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,6 +90,11 @@ pub(super) fn page_offset_apart_from(address: usize, align_bytes: usize) -> usiz
 /// A line of the processor's cache: buffers begin at one.
 const MIN_STEP_BYTES: usize = 64;
 
+/// Bytes of memory that a buffer takes.
+fn buffer_bytes() -> usize {
+    SizeClass::for_bytes(STAGING_BYTES + PAGE_BYTES).bytes()
+}
+
 fn new_buffer() -> Result<ChunkBuf> {
     let len = (STAGING_BYTES + PAGE_BYTES) / size_of::<u64>();
     let mut words = ChunkBuf::with_capacity_in(&Arena::shared(), len)?;
@@ -78,6 +108,8 @@ fn new_buffer() -> Result<ChunkBuf> {
 pub(super) struct Staging<'a> {
     words: ChunkBuf,
     pool: &'a StagingPool,
+    #[expect(dead_code, reason = "held to be dropped")]
+    charge: Option<TransferCharge>,
 }
 
 impl Staging<'_> {
@@ -97,13 +129,15 @@ impl Staging<'_> {
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
+        let memory = self.pool.memory.get();
+        let charge = memory.and_then(|memory| memory.keep(buffer_bytes()));
         let mut idle = self.pool.lock();
         if idle.len() < KEPT_COUNT {
-            idle.push(words);
+            idle.push(Idle { words, charge });
         } else {
             // Freed after the lock, for it may cost a system call.
             drop(idle);
-            drop(words);
+            drop((words, charge));
         }
     }
 }

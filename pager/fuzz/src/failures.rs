@@ -187,19 +187,11 @@ impl<B: Backend> Stage<B> {
                 check(table.take(which, memory, held.into()), &may_fail.reads);
             }
             Step::Drop(which) => drop(table.remove(which)),
-            Step::Budget(len) => {
-                if let Some(residency) = registry.residency() {
-                    check(
-                        residency.set_budget_bytes(len.words() * 8),
-                        &may_fail.page_outs,
-                    );
-                }
-            }
-            Step::Flush => {
-                if let Some(residency) = registry.residency() {
-                    check(residency.flush(), &may_fail.page_outs);
-                }
-            }
+            Step::Budget(len) => check(
+                registry.residency().set_budget_bytes(len.words() * 8),
+                &may_fail.page_outs,
+            ),
+            Step::Flush => check(registry.residency().flush(), &may_fail.page_outs),
             Step::FailOnce(which, nth, why) => self.fail(which, nth, why, false),
             Step::FailEvery(which, nth, why) => self.fail(which, nth, why, true),
             Step::Heal(which) => registry.backend().heal(which.into()),
@@ -227,9 +219,10 @@ impl<B: Backend> Stage<B> {
         for operation in [Operation::PageOut, Operation::Read] {
             self.registry.backend().heal(operation);
         }
-        if let Some(residency) = self.registry.residency() {
-            residency.flush().expect("a healed backend stores");
-        }
+        self.registry
+            .residency()
+            .flush()
+            .expect("a healed backend stores");
         let logical_bytes = self.table.words() as u64 * 8;
         let stats = self.registry.stats();
         assert_eq!(stats.live_handles, self.table.live.len());

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use shuttle::thread;
 
-use super::{Handle, Registry};
-use crate::residency::Residency;
+use crate::Residency;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Backend, Payload, Result, Usage, Window};
+use crate::{Handle, Registry};
 
 const WORDS: [u64; 3] = [11, 22, 33];
 
@@ -122,13 +122,13 @@ impl Scene {
     /// A stored payload that read-ahead has brought back.
     fn fetched(&self) -> Handle<Yielding> {
         let handle = self.stored();
-        handle.request_fetch();
+        handle.queue_fetch(0..3);
         self.residency.step();
         handle
     }
 
     /// A thread that does `act` with the residency layer.
-    fn background(&self, act: fn(&Residency)) -> thread::JoinHandle<()> {
+    fn background(&self, act: impl Fn(&Residency) + Send + 'static) -> thread::JoinHandle<()> {
         let residency = self.residency.clone();
         thread::spawn(move || act(&residency))
     }
@@ -155,20 +155,32 @@ fn read(handle: &Handle<Yielding>) {
     assert_eq!(words, WORDS[1..]);
 }
 
-/// Visits every schedule, and says how many there were.
-pub(super) fn exhaust(scene: impl Fn() + Send + Sync + 'static) {
+/// Visits every schedule, and says how many there were. Where there are too many, the
+/// first ones differ at their end alone: as many again are drawn.
+pub(crate) fn exhaust(scene: impl Fn() + Send + Sync + 'static) {
     let most = at_most(MAX_SCHEDULES);
     let name = thread_name();
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
+    let scene = Arc::new(scene);
+    let (counter, counted) = (Arc::clone(&count), Arc::clone(&scene));
     let counted = move || {
         counter.fetch_add(1, Ordering::Relaxed);
-        scene();
+        counted();
     };
     shuttle::check_dfs(counted, Some(most));
     let visited = count.load(Ordering::Relaxed);
-    let how = if visited < most { "all" } else { "the first" };
-    println!("{name}: {how} {visited} schedules");
+    if visited < most {
+        println!("{name}: all {visited} schedules");
+        return;
+    }
+    let drawn = at_most(DRAWN_SCHEDULES);
+    let again = Arc::clone(&scene);
+    shuttle::check_random(move || scene(), drawn);
+    shuttle::check_pct(move || again(), drawn, 3);
+    println!(
+        "{name}: the first {visited} schedules, and {} drawn",
+        2 * drawn
+    );
 }
 
 fn thread_name() -> String {
@@ -203,7 +215,7 @@ fn read_and_take(handle: Handle<Yielding>) {
 /// Asks for read-ahead of a payload that has left memory.
 fn awaiting_fetch(scene: &Scene) -> Handle<Yielding> {
     let handle = scene.stored();
-    handle.request_fetch();
+    handle.queue_fetch(0..3);
     handle
 }
 
@@ -308,12 +320,135 @@ fn a_read_races_the_drop_of_a_copy_and_hides_nothing() {
     }
 }
 
+#[test]
+fn a_flush_races_a_write_and_misses_nothing() {
+    exhaust(|| {
+        let scene = Scene::new();
+        let handles = [scene.pageout(), scene.pageout()];
+        let background = scene.background(Residency::write_one);
+        scene.residency.flush().expect("the backend takes all");
+        // Whoever writes it, it is stored by now.
+        assert_eq!(scene.held.load(Ordering::SeqCst), 2, "a victim was missed");
+        assert_eq!(scene.residency.stats().dirty_bytes, 0);
+        background.join().expect("no panic");
+        handles.into_iter().for_each(take);
+        scene.assert_empty();
+    });
+}
+
+#[test]
+fn a_write_back_races_a_write_that_gives_second_chances() {
+    exhaust(|| {
+        let scene = Scene::new();
+        let first = scene.pageout();
+        let second = scene.pageout();
+        read(&first);
+        let background = scene.background(Residency::step);
+        scene.residency.write_back().expect("the backend takes all");
+        assert_eq!(scene.held.load(Ordering::SeqCst), 2, "a victim was missed");
+        background.join().expect("no panic");
+        take(first);
+        take(second);
+        scene.assert_empty();
+    });
+}
+
+#[test]
+fn a_take_races_a_flush() {
+    race(
+        Scene::pageout,
+        |residency| residency.flush().expect("the backend takes all"),
+        take,
+    );
+}
+
+#[test]
+fn a_drop_races_a_flush_of_what_was_fetched() {
+    race(
+        Scene::fetched,
+        |residency| residency.flush().expect("the backend takes all"),
+        drop,
+    );
+}
+
+#[test]
+fn two_budgets_race_and_what_is_held_keeps_to_the_last() {
+    exhaust(|| {
+        let scene = Scene::new();
+        let handles = [scene.pageout(), scene.clean()];
+        let set = |residency: &Residency, bytes| {
+            residency.set_budget_bytes(bytes).expect("all is written");
+        };
+        let background = scene.background(move |residency| set(residency, 0));
+        set(&scene.residency, 30);
+        background.join().expect("no panic");
+        let stats = scene.residency.stats();
+        assert!(stats.resident_bytes <= stats.budget_bytes);
+        handles.into_iter().for_each(take);
+        scene.assert_empty();
+    });
+}
+
+#[test]
+fn a_page_out_races_a_write_of_what_was_just_listed() {
+    exhaust(|| {
+        let scene = Scene::new();
+        let background = scene.background(write_and_drop);
+        let handle = scene.pageout();
+        background.join().expect("no panic");
+        scene.residency.flush().expect("the backend takes all");
+        assert_eq!(
+            scene.residency.stats().resident_bytes,
+            0,
+            "bytes are hidden"
+        );
+        take(handle);
+        scene.assert_empty();
+    });
+}
+
+/// Words of which the first is fetched, and then the rest is read.
+fn half_fetched(scene: &Scene) -> Handle<Yielding> {
+    let handle = scene.stored();
+    handle.queue_fetch(0..1);
+    scene.residency.step();
+    handle.queue_fetch(1..3);
+    handle
+}
+
+#[test]
+fn a_read_of_what_is_here_races_a_fetch_of_the_rest_and_its_eviction() {
+    let fetch_and_drop = |residency: &Residency| {
+        residency.step();
+        residency.drop_one();
+    };
+    race(half_fetched, fetch_and_drop, |handle| {
+        let mut words = Vec::new();
+        handle.read_at(0, 1, &mut words).expect("it is here");
+        assert_eq!(words, WORDS[..1]);
+        take(handle);
+    });
+}
+
+#[test]
+fn a_read_of_what_is_queued_races_its_fetch_and_cancels_or_waits() {
+    race(half_fetched, Residency::step, |handle| {
+        read(&handle);
+        read(&handle);
+    });
+}
+
+#[test]
+fn a_take_races_a_fetch_of_a_part() {
+    race(half_fetched, Residency::step, take);
+}
+
 /// Everything at once: too many schedules to visit, so they are drawn.
 fn everything_at_once() {
     let scene = Scene::new();
     let first = scene.pageout();
     let second = scene.stored();
-    second.request_fetch();
+    second.queue_fetch(0..3);
     let background = [
         scene.background(|residency| {
             residency.step();

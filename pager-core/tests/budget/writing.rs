@@ -91,7 +91,7 @@ fn what_was_written_stays_in_memory_until_its_room_is_wanted() {
     let gate = Gate::new();
     let backend = GatedBackend::new(MemoryBackend::new(), &gate);
     let registry = under(backend, 8 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let mut column = chunk(1);
     let address = column.as_ptr();
     let handle = registry.pageout(std::slice::from_mut(&mut column)).unwrap();
@@ -119,7 +119,7 @@ fn a_payload_of_many_chunks_is_read_and_taken_from_its_clean_copy() {
     let registry = under(MemoryBackend::new(), 8 * CHUNK_BYTES);
     let joined = [chunk(1), chunk(2)].concat();
     let handle = registry.pageout(&mut [chunk(1), vec![], chunk(2)]).unwrap();
-    registry.residency().unwrap().write_back().unwrap();
+    registry.residency().write_back().unwrap();
     let mut words = Vec::new();
     let across = CHUNK_WORDS - 5..CHUNK_WORDS + 5;
     let ranges = [across.clone(), 0..1, 2 * CHUNK_WORDS - 1..2 * CHUNK_WORDS];
@@ -131,13 +131,13 @@ fn a_payload_of_many_chunks_is_read_and_taken_from_its_clean_copy() {
     assert_eq!(words, expected);
     handle.take(&mut words).unwrap();
     assert_eq!(words, joined);
-    assert_eq!(registry.residency().unwrap().stats().cache_hits, 2);
+    assert_eq!(registry.residency().stats().cache_hits, 2);
 }
 
 #[test]
 fn a_buffer_that_the_backend_adopts_leaves_the_budget_with_its_write() {
     let registry = under(KeepingBackend::new(), 8 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles: Vec<_> = (0..20)
         .map(|seed| {
             let column = ChunkBuf::try_from(&chunk(seed)[..]).unwrap();
@@ -162,7 +162,7 @@ fn clean_copies_make_room_for_page_outs_at_once() {
     let gate = Gate::new();
     let backend = GatedBackend::new(MemoryBackend::new(), &gate);
     let registry = under(backend, 8 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles: Vec<_> = (0..8)
         .map(|seed| {
             let handle = registry.pageout(&mut [chunk(seed)]).unwrap();
@@ -195,7 +195,7 @@ fn clean_copies_make_room_for_page_outs_at_once() {
 #[test]
 fn all_but_the_last_few_late_are_written_before_the_budget_is_full() {
     let registry = under(MemoryBackend::new(), 40 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let mut others = Vec::new();
     for seed in 0..28 {
         others.push(registry.pageout(&mut [chunk(seed)]).unwrap());
@@ -273,7 +273,7 @@ fn a_failed_background_write_keeps_the_payload_and_is_told_to_the_next_pageout()
     let backend = FaultyBackend::new(MemoryBackend::new());
     backend.fail_every(Operation::PageOut, 1, Failure::OutOfSpace);
     let registry = under(backend, 4 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let mut handles = Vec::new();
     let mut left = chunk(0);
     let error = loop {
@@ -309,7 +309,7 @@ fn a_flush_stores_everything_that_was_paged_out_before_it() {
         .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
         .collect();
     handles[3].read_at(0, 1, &mut Vec::new()).unwrap();
-    registry.residency().unwrap().flush().unwrap();
+    registry.residency().flush().unwrap();
     let stats = registry.stats();
     assert_eq!(stats.residency.dirty_bytes, 0);
     assert_eq!(stats.residency.resident_bytes, 0);

@@ -1,26 +1,37 @@
 //! [`Pool`]: the named I/O threads, started at first use.
+//!
+//! A thread that finds nothing to do sleeps until it is woken; only one that found
+//! something which cannot be done at that moment looks again by itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::{Engine, Preferred, Step};
 use crate::memory::ProcessStamp;
-use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, lock, thread, wait_for};
+use crate::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, lock, thread, wait, wait_for,
+};
 
-/// How long a thread sleeps when it is not woken: the pace at which writing is
-/// tried again after a failure, and a bound on what a lost wake-up costs.
-const NAP: Duration = Duration::from_millis(20);
+/// The longest that a backend may have what failed wait.
+const MAX_NAP_MILLIS: u64 = 60_000;
 
 /// The threads, and the bell that wakes them.
 #[derive(Debug)]
 pub(super) struct Pool {
     thread_count: usize,
+    /// How long a thread sleeps that has something to do and cannot: the pace at which
+    /// writing is tried again after a failure. Relaxed: a preference.
+    nap_millis: AtomicU64,
     /// Set once the threads run. Acquire and Release are not needed: the threads
-    /// see the engine through their own `Weak`.
+    /// see the engine through their own `Arc`.
     started: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     stopping: AtomicBool,
+    /// How often the bell was rung. Sequentially consistent, as `sleepers` is: a
+    /// thread counts itself as asleep and then looks at this, who rings counts here
+    /// and then looks for sleepers, so one of the two sees the other.
+    rings: AtomicU64,
     sleepers: AtomicUsize,
     bell: Mutex<()>,
     rung: Condvar,
@@ -31,14 +42,23 @@ impl Pool {
     pub(super) fn new(thread_count: usize) -> Self {
         Self {
             thread_count,
+            nap_millis: AtomicU64::new(MAX_NAP_MILLIS),
             started: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
+            rings: AtomicU64::new(0),
             sleepers: AtomicUsize::new(0),
             bell: Mutex::new(()),
             rung: Condvar::new(),
             owner: ProcessStamp::current(),
         }
+    }
+
+    /// Has threads try again what failed after this time, if it is shorter than what
+    /// others have asked for.
+    pub(super) fn retry_after(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(MAX_NAP_MILLIS);
+        self.nap_millis.fetch_min(millis.max(1), Ordering::Relaxed);
     }
 
     /// Whether this is the process that the threads are of, and not its child.
@@ -65,9 +85,11 @@ impl Pool {
         self.ring();
     }
 
-    /// Wakes one thread if one sleeps.
+    /// Wakes one thread if one sleeps, and has every other one look once more before
+    /// it goes to sleep.
     pub(super) fn ring(&self) {
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
+        self.rings.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.bell));
             self.rung.notify_one();
         }
@@ -79,7 +101,7 @@ impl Pool {
             return;
         }
         for number in 0..self.thread_count {
-            let engine = Arc::downgrade(engine);
+            let engine = Arc::clone(engine);
             let preferred = match number {
                 0 => Preferred::Fetch,
                 1 => Preferred::Write,
@@ -116,31 +138,42 @@ impl Pool {
         }
     }
 
-    fn nap(&self) {
-        let bell = lock(&self.bell);
-        if self.has_stopped() {
-            return;
+    /// Sleeps until the bell is rung, if it has not been since `heard`, and no longer
+    /// than a nap if there is something to do.
+    fn sleep(&self, heard: u64, is_blocked: bool) {
+        let mut bell = lock(&self.bell);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        if is_blocked {
+            // Its own ringing may be what it has not heard yet; a nap loses little.
+            if !self.has_stopped() {
+                let nap = Duration::from_millis(self.nap_millis.load(Ordering::Relaxed));
+                drop(wait_for(&self.rung, bell, nap));
+            }
+        } else {
+            while self.rings.load(Ordering::SeqCst) == heard && !self.has_stopped() {
+                bell = wait(&self.rung, bell);
+            }
+            drop(bell);
         }
-        self.sleepers.fetch_add(1, Ordering::Relaxed);
-        drop(wait_for(&self.rung, bell, NAP));
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// What each thread does until the engine is gone.
-fn run(engine: &Weak<Engine>, preferred: Preferred) {
-    while let Some(engine) = engine.upgrade() {
-        if engine.pool().has_stopped() {
-            return;
-        }
+/// What each thread does until it is told to end.
+fn run(engine: &Arc<Engine>, preferred: Preferred) {
+    let pool = engine.pool();
+    while !pool.has_stopped() {
+        let heard = pool.rings.load(Ordering::SeqCst);
         // A backend that panics has a bug, which is printed by now; its payload is
         // where it was, and the others still want to be moved.
         let step = catch_unwind(AssertUnwindSafe(|| engine.step(preferred)));
         if step.is_err() {
             engine.tally.count_error("a backend panicked".to_owned());
         }
-        if !matches!(step, Ok(Step::Done)) {
-            engine.pool().nap();
+        match step {
+            Ok(Step::Done) => {}
+            Ok(Step::Idle) => pool.sleep(heard, false),
+            Ok(Step::Blocked) | Err(_) => pool.sleep(heard, true),
         }
     }
 }

@@ -7,8 +7,9 @@
 
 use std::fmt;
 
+use super::memory::Memory;
 use crate::backend::ChunkKind;
-use crate::memory::{Adopt, ChunkBuf, Window};
+use crate::memory::{Adopt, ChunkBuf, PAGE_BYTES, SizeClass, Window};
 use crate::{Error, Result};
 
 mod sealed {
@@ -25,6 +26,7 @@ mod sealed {
         Bufs(&'a mut [ChunkBuf]),
         Owned(&'a mut [OwnedChunk]),
         Shared(&'a [OwnedChunk]),
+        Words(&'a [u64]),
     }
 }
 
@@ -161,6 +163,16 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// The same of one chunk, given by its words.
+    #[must_use]
+    pub fn of_words(words: &'a [u64]) -> Self {
+        Self {
+            slices: Slices::Words(words),
+            len: words.len(),
+            lent: true,
+        }
+    }
+
     /// Words in all chunks together.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -187,6 +199,7 @@ impl<'a> Payload<'a> {
             Slices::Bufs(chunks) => chunks.len(),
             Slices::Owned(chunks) => chunks.len(),
             Slices::Shared(chunks) => chunks.len(),
+            Slices::Words(_) => 1,
         }
     }
 
@@ -202,6 +215,10 @@ impl<'a> Payload<'a> {
             Slices::Bufs(chunks) => chunks[index].words(),
             Slices::Owned(chunks) => chunks[index].words(),
             Slices::Shared(chunks) => chunks[index].words(),
+            Slices::Words(words) => {
+                assert_eq!(index, 0, "there is one chunk");
+                words
+            }
         }
     }
 
@@ -219,7 +236,7 @@ impl<'a> Payload<'a> {
             Slices::Vecs(chunks) => chunks.iter_mut().for_each(Vec::clear),
             Slices::Bufs(chunks) => chunks.iter_mut().for_each(ChunkBuf::clear),
             Slices::Owned(chunks) => chunks.iter_mut().for_each(OwnedChunk::clear),
-            Slices::Shared(_) => {}
+            Slices::Shared(_) | Slices::Words(_) => {}
         }
         self.len = 0;
     }
@@ -241,7 +258,7 @@ impl<'a> Payload<'a> {
                     OwnedChunk::Vec(vec) => take_vec(vec).map(OwnedChunk::Vec),
                     OwnedChunk::Buf(buf) => take_buf(buf).map(OwnedChunk::Buf),
                 },
-                Slices::Shared(_) => None,
+                Slices::Shared(_) | Slices::Words(_) => None,
             }
         })
     }
@@ -261,15 +278,105 @@ impl<'a> Payload<'a> {
         Ok(self.take_chunks().collect())
     }
 
-    /// Gives callers of `Vec`s without capacity others in their place, from
-    /// `spare`, which is told how many words should fit.
-    pub(crate) fn refill(&mut self, words: usize, spare: impl FnOnce(usize) -> Option<Vec<u64>>) {
+    /// Bytes of the buffers of all chunks that are not empty.
+    fn capacity_bytes(&self) -> usize {
+        let full = |words: &[u64]| !words.is_empty();
+        match &self.slices {
+            Slices::Vecs(chunks) => chunks
+                .iter()
+                .filter(|chunk| full(chunk))
+                .map(|chunk| chunk.capacity() * size_of::<u64>())
+                .sum(),
+            Slices::Bufs(chunks) => chunks
+                .iter()
+                .filter(|chunk| full(chunk))
+                .map(ChunkBuf::capacity_bytes)
+                .sum(),
+            Slices::Owned(_) | Slices::Shared(_) | Slices::Words(_) => self.len_bytes(),
+        }
+    }
+
+    /// Whether the buffers are more than twice as large as what is in them. The words
+    /// are then copied into one that fits, and the buffers stay with their owner: a
+    /// budget pays for what is held, and not for what was once there.
+    fn is_roomy(&self) -> bool {
+        let capacity_bytes = self.capacity_bytes();
+        capacity_bytes / 2 > self.len_bytes() && capacity_bytes > PAGE_BYTES
+    }
+
+    /// Bytes that pager will hold if it keeps the payload in memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match (self.is_roomy(), self.kind()) {
+            (false, _) => self.capacity_bytes(),
+            (true, ChunkKind::Vec) => self.len_bytes(),
+            (true, ChunkKind::Buf) => SizeClass::for_bytes(self.len_bytes()).bytes(),
+        }
+    }
+
+    /// A copy of all words in one buffer that fits, if the chunks' own are too large.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn compacted(&self) -> Result<Option<OwnedChunk>> {
+        if self.is_empty() || !self.is_roomy() {
+            return Ok(None);
+        }
+        let mut copy = match self.kind() {
+            ChunkKind::Vec => {
+                let mut vec = Vec::new();
+                vec.try_reserve_exact(self.len)
+                    .map_err(|_| Error::OutOfMemory {
+                        needed_bytes: self.len_bytes(),
+                    })?;
+                OwnedChunk::Vec(vec)
+            }
+            ChunkKind::Buf => OwnedChunk::Buf(ChunkBuf::new()),
+        };
+        copy.append(self.len, |window| {
+            self.chunks().for_each(|words| window.copy_from(words));
+            Ok(())
+        })?;
+        Ok(Some(copy))
+    }
+
+    /// The chunks, or the `copy` that was [made](Self::compacted) of them, as memory of
+    /// pager's; every chunk is empty then.
+    pub(crate) fn moved(&mut self, copy: Option<OwnedChunk>) -> Memory {
+        match copy {
+            Some(copy) => {
+                self.clear();
+                Memory::of_chunk(copy)
+            }
+            None => Memory::of_chunks(self.take_chunks().collect()),
+        }
+    }
+
+    /// All of it as memory of pager's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; every chunk is then as it was.
+    pub(crate) fn into_memory(&mut self) -> Result<Memory> {
+        let copy = self.compacted()?;
+        Ok(self.moved(copy))
+    }
+
+    /// Whether the caller is left without a buffer when this has been moved.
+    pub(crate) fn wants_refill(&self) -> bool {
+        matches!(&self.slices, Slices::Vecs([_])) && !self.is_roomy()
+    }
+
+    /// Gives a caller of one `Vec` that has no buffer any more the first of these, and
+    /// returns the rest.
+    pub(crate) fn refill(&mut self, mut spares: [Option<Vec<u64>>; 2]) -> [Option<Vec<u64>>; 2] {
         if let Slices::Vecs([chunk]) = &mut self.slices
             && chunk.capacity() == 0
-            && let Some(vec) = spare(words)
+            && let Some(spare) = spares.iter_mut().find_map(Option::take)
         {
-            *chunk = vec;
+            *chunk = spare;
         }
+        spares
     }
 
     /// The kind of the first chunk.
@@ -279,6 +386,7 @@ impl<'a> Payload<'a> {
             Slices::Bufs(_) => ChunkKind::Buf,
             Slices::Owned(chunks) => chunks.first().map_or(ChunkKind::Vec, OwnedChunk::kind),
             Slices::Shared(chunks) => chunks.first().map_or(ChunkKind::Vec, OwnedChunk::kind),
+            Slices::Words(_) => ChunkKind::Vec,
         }
     }
 
@@ -293,7 +401,7 @@ impl<'a> Payload<'a> {
             Slices::Vecs(_) => kind == ChunkKind::Vec,
             Slices::Bufs(_) => kind == ChunkKind::Buf,
             Slices::Owned(chunks) => chunks.iter().all(|chunk| chunk.kind() == kind),
-            Slices::Shared(_) => false,
+            Slices::Shared(_) | Slices::Words(_) => false,
         }
     }
 }

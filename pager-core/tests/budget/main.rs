@@ -162,7 +162,7 @@ fn the_bound_holds_under_eight_threads() {
 #[test]
 fn a_smaller_budget_is_in_force_at_once() {
     let registry = under(MemoryBackend::new(), 64 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles: Vec<_> = (0..30)
         .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
         .collect();
@@ -182,7 +182,7 @@ fn a_smaller_budget_is_in_force_at_once() {
 fn after_a_shutdown_handles_are_taken_and_pageouts_refused() {
     let registry = under(MemoryBackend::new(), 64 * CHUNK_BYTES);
     let handle = registry.pageout(&mut [chunk(1)]).unwrap();
-    registry.residency().unwrap().shutdown().unwrap();
+    registry.residency().shutdown().unwrap();
     let mut column = chunk(2);
     let refused = registry.pageout(std::slice::from_mut(&mut column));
     assert!(matches!(refused, Err(Error::ShutDown)));

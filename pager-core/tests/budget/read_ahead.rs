@@ -7,7 +7,7 @@ fn stored<B: Backend>(registry: &Registry<B>, count: usize) -> Vec<pager_core::H
     let handles = (0..count)
         .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
         .collect();
-    registry.residency().unwrap().flush().unwrap();
+    registry.residency().flush().unwrap();
     assert_eq!(registry.stats().residency.resident_bytes, 0);
     handles
 }
@@ -15,7 +15,7 @@ fn stored<B: Backend>(registry: &Registry<B>, count: usize) -> Vec<pager_core::H
 #[test]
 fn read_ahead_keeps_to_its_share_and_is_not_pushed_out_by_page_outs() {
     let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles = stored(&registry, 12);
     registry.prefetch_many(&handles.iter().collect::<Vec<_>>());
     eventually("the share fills", || residency.stats().fetches == 4);
@@ -39,7 +39,7 @@ fn read_ahead_keeps_to_its_share_and_is_not_pushed_out_by_page_outs() {
 #[test]
 fn read_ahead_that_nobody_uses_makes_way_in_the_end() {
     let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles = stored(&registry, 6);
     registry.prefetch_many(&handles[..4].iter().collect::<Vec<_>>());
     eventually("the share fills", || residency.stats().fetches == 4);
@@ -56,7 +56,7 @@ fn read_ahead_that_nobody_uses_makes_way_in_the_end() {
 #[test]
 fn what_was_fetched_and_read_is_a_clean_copy_and_gives_its_share_to_others() {
     let registry = under(MemoryBackend::new(), 16 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handles = stored(&registry, 8);
     for (index, handle) in handles.iter().enumerate() {
         handle.prefetch();
@@ -77,7 +77,7 @@ fn a_take_waits_for_the_fetch_under_way_and_starts_no_second() {
         8 * CHUNK_BYTES,
     );
     let handle = registry.pageout(&mut [chunk(1)]).unwrap();
-    registry.residency().unwrap().flush().unwrap();
+    registry.residency().flush().unwrap();
     let held = gate.hold(Operation::Read);
     handle.prefetch();
     gate.await_waiting(Operation::Read, 1);
@@ -100,7 +100,7 @@ fn a_take_waits_for_the_fetch_under_way_and_starts_no_second() {
 #[test]
 fn what_was_prefetched_need_not_be_written_again() {
     let registry = under(MemoryBackend::new(), 8 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handle = registry.pageout(&mut [chunk(1)]).unwrap();
     residency.flush().unwrap();
     handle.prefetch();
@@ -120,7 +120,7 @@ fn what_was_prefetched_need_not_be_written_again() {
 fn part_of_a_large_payload_is_fetched_and_read_from_memory() {
     let gate = Gate::new();
     let registry = under(GatedBackend::new(MemoryBackend::new(), &gate), 16 << 20);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let column = pager_testkit::content::words(9, 1 << 20);
     let handle = registry.pageout(&mut [column.clone()]).unwrap();
     residency.flush().unwrap();
@@ -145,7 +145,7 @@ fn a_full_budget_refuses_read_ahead_and_goes_on() {
         GatedBackend::new(MemoryBackend::new(), &gate),
         4 * CHUNK_BYTES,
     );
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let stored: Vec<_> = (0..8)
         .map(|seed| registry.pageout(&mut [chunk(seed)]).unwrap())
         .collect();
@@ -165,7 +165,7 @@ fn a_full_budget_refuses_read_ahead_and_goes_on() {
 #[test]
 fn a_failed_fetch_is_the_error_of_the_reader_and_the_handle_lives_on() {
     let registry = under(FaultyBackend::new(MemoryBackend::new()), 8 * CHUNK_BYTES);
-    let residency = registry.residency().unwrap();
+    let residency = registry.residency();
     let handle = registry.pageout(&mut [chunk(1)]).unwrap();
     residency.flush().unwrap();
     registry

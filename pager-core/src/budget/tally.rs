@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
@@ -14,9 +14,16 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ResidencyStats {
-    /// Bytes that payloads may occupy in memory.
+    /// Bytes that pager may hold in memory.
     pub budget_bytes: u64,
-    /// Bytes that payloads occupy in memory, those under way included.
+    /// Bytes that pager holds in memory: payloads, spare buffers, buffers of
+    /// transfers, and what it remembers of every payload. The first mebibyte of the
+    /// latter comes on top of the budget.
+    pub held_bytes: u64,
+    /// The most that `held_bytes` has been.
+    pub peak_held_bytes: u64,
+    /// Bytes of memory that payloads occupy, those under way included: the capacity
+    /// of their buffers.
     pub resident_bytes: u64,
     /// The most that `resident_bytes` has been.
     pub peak_resident_bytes: u64,
@@ -28,8 +35,12 @@ pub struct ResidencyStats {
     pub writing_bytes: u64,
     /// Bytes being fetched at this moment.
     pub fetching_bytes: u64,
-    /// Warm buffers kept for reuse, on top of the budget.
+    /// Warm empty buffers kept for reuse.
     pub spare_bytes: u64,
+    /// Buffers of transfers, used at this moment or kept for the next.
+    pub transfer_bytes: u64,
+    /// What is remembered of the payloads, wherever their bytes are.
+    pub bookkeeping_bytes: u64,
     /// Payloads written, and their bytes.
     pub writes: u64,
     /// Bytes of all payloads written.
@@ -47,6 +58,9 @@ pub struct ResidencyStats {
     pub cache_hits: u64,
     /// Fetches done in the background.
     pub fetches: u64,
+    /// Fetches that were queued and given up, because their bytes were read or taken
+    /// before their turn came.
+    pub cancelled_fetches: u64,
     /// Fetched copies that were read or taken.
     pub prefetch_hits: u64,
     /// Fetched copies that went unused.
@@ -59,6 +73,13 @@ pub struct ResidencyStats {
     pub stall_total: Duration,
     /// The longest of them.
     pub stall_longest: Duration,
+    /// Reads and takes that waited: for a fetch or a write that was under way, or
+    /// for the buffer of a transfer.
+    pub read_stalls: u64,
+    /// Time they spent so.
+    pub read_stall_total: Duration,
+    /// The longest of them.
+    pub read_stall_longest: Duration,
     /// Writes and fetches that failed in the background, or in which a backend
     /// panicked.
     pub background_errors: u64,
@@ -79,12 +100,12 @@ pub(crate) struct Tally {
     pub(crate) clean_evictions: Gauge,
     pub(crate) cache_hits: Gauge,
     pub(crate) fetches: Gauge,
+    pub(crate) cancelled_fetches: Gauge,
     pub(crate) prefetch_hits: Gauge,
     pub(crate) prefetch_waste: Gauge,
     pub(crate) prefetch_refusals: Gauge,
-    stalls: Gauge,
-    stall_total_nanos: Gauge,
-    stall_longest_nanos: Gauge,
+    pub(crate) pageout_stalls: Stalls,
+    pub(crate) read_stalls: Stalls,
     background_errors: Gauge,
     last_error: Mutex<Option<String>>,
 }
@@ -116,6 +137,39 @@ impl Gauge {
     }
 }
 
+/// How often somebody waited, and for how long.
+#[derive(Debug, Default)]
+pub(crate) struct Stalls {
+    count: Gauge,
+    total_nanos: Gauge,
+    longest_nanos: Gauge,
+}
+
+impl Stalls {
+    pub(crate) fn add(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.count.add(1);
+        self.total_nanos.0.fetch_add(nanos, Ordering::Relaxed);
+        self.longest_nanos.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// Runs `wait`, and counts the time that it took.
+    pub(crate) fn time<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let waited = wait();
+        self.add(begun.elapsed());
+        waited
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.total_nanos.get())
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_nanos.get())
+    }
+}
+
 /// See [`Gauge::hold`].
 #[must_use]
 pub(crate) struct Held<'a> {
@@ -133,15 +187,6 @@ impl Tally {
     pub(crate) fn written(&self, bytes: usize) {
         self.writes.add(1);
         self.written_bytes.add(bytes);
-    }
-
-    pub(crate) fn stalled(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.stalls.add(1);
-        self.stall_total_nanos.0.fetch_add(nanos, Ordering::Relaxed);
-        self.stall_longest_nanos
-            .0
-            .fetch_max(nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self, error: &Error) {
@@ -174,12 +219,16 @@ impl Tally {
             clean_evictions: self.clean_evictions.get(),
             cache_hits: self.cache_hits.get(),
             fetches: self.fetches.get(),
+            cancelled_fetches: self.cancelled_fetches.get(),
             prefetch_hits: self.prefetch_hits.get(),
             prefetch_waste: self.prefetch_waste.get(),
             prefetch_refusals: self.prefetch_refusals.get(),
-            stalls: self.stalls.get(),
-            stall_total: Duration::from_nanos(self.stall_total_nanos.get()),
-            stall_longest: Duration::from_nanos(self.stall_longest_nanos.get()),
+            stalls: self.pageout_stalls.count.get(),
+            stall_total: self.pageout_stalls.total(),
+            stall_longest: self.pageout_stalls.longest(),
+            read_stalls: self.read_stalls.count.get(),
+            read_stall_total: self.read_stalls.total(),
+            read_stall_longest: self.read_stalls.longest(),
             background_errors: self.background_errors.get(),
             last_background_error: self.last_error().clone(),
             ..ResidencyStats::default()

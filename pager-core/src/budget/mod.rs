@@ -1,55 +1,62 @@
-//! [`Residency`]: when bytes move.
+//! [`Residency`]: how much memory there is, and whose turn it is.
 //!
-//! With a residency layer, `pageout` is a promise and not an I/O. The payload
-//! stays where it is, owned by its entry, until the budget wants its memory; then
-//! a background thread writes the coldest. Payloads taken or dropped before that
-//! are never written. `prefetch` brings a payload back in the background, so that
-//! a `take` finds it there.
+//! Under a budget, `pageout` is a promise and not an I/O. The payload stays where it
+//! is, owned by its entry, until the budget wants its memory; then a background
+//! thread writes the coldest. Payloads taken or dropped before that are never
+//! written. `prefetch` brings a payload back in the background, so that a `take`
+//! finds it there. A budget of zero is the same with no room: every `pageout` stores
+//! at once, on the calling thread.
 //!
 //! ```text
-//! engine    one step in the background: fetch, or write; room for newcomers
-//! evict     how bytes leave: dirty payloads are written, clean copies dropped
-//! ledger    bytes in memory, budget, watermarks, waiting for room
-//! victims   payloads in memory, oldest first
+//! ledger    bytes held by kind, budget, watermarks, waiting for room
+//! charge    memory that is held, as a value that gives itself back
+//! queue     what may leave memory, oldest first
+//! room      how room is made: for newcomers, read-ahead, transfers
+//! leave     how bytes leave: dirty payloads are written, clean copies dropped
+//! engine    one step in the background: fetch, or write
 //! fetches   read-ahead asked for and not begun
 //! pool      the I/O threads
 //! spares    warm empty Vecs that change hands
-//! pageable  a payload as the engine sees it
+//! transfers the buffers of backends, within the budget
+//! pageable  a payload as the budget sees it
 //! limit     how much memory this process may use
 //! tally     what is counted
 //! ```
 
+mod charge;
 mod engine;
-mod evict;
 mod fetches;
+mod leave;
 mod ledger;
 mod limit;
 mod pageable;
 mod pool;
+mod queue;
+mod room;
 mod spares;
 mod tally;
-mod victims;
+mod transfers;
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ledger::{Ledger, Watermarks};
 use pool::Pool;
-use spares::Spares;
 
+pub(crate) use charge::Charge;
 pub(crate) use engine::Engine;
-pub(crate) use ledger::Share;
+pub(crate) use ledger::Kind;
 pub use limit::default_budget_bytes;
-pub(crate) use pageable::{Outcome, Pageable};
+pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
 pub use tally::ResidencyStats;
+pub use transfers::{TransferCharge, TransferMemory};
 
 use crate::{Error, Result};
 
-/// Warm buffers kept for reuse, on top of the budget: an eighth of it, within
-/// these limits.
-const SPARE_BYTES: RangeInclusive<usize> = 4 << 20..=16 << 20;
-
-/// A memory budget for payloads, and the threads that keep it.
+/// A memory budget, and the threads that keep it.
+///
+/// What pager holds stays within the budget: payloads by the capacity of their
+/// buffers, copies that wait to be read again, warm buffers, buffers of transfers,
+/// and what is remembered of each payload (the first mebibyte of which is on top).
 ///
 /// A clone is the same budget. Give it to one registry or to several
 /// ([`Registry::with_residency`](crate::Registry::with_residency)): their payloads
@@ -110,7 +117,7 @@ impl Default for ResidencyBuilder {
 }
 
 impl ResidencyBuilder {
-    /// Bytes that payloads may occupy. Default: [`default_budget_bytes`].
+    /// Bytes that may be held in memory. Default: [`default_budget_bytes`].
     pub fn budget_bytes(mut self, budget_bytes: usize) -> Self {
         self.budget_bytes = Some(budget_bytes);
         self
@@ -145,7 +152,6 @@ impl ResidencyBuilder {
         };
         let engine = Engine::new(
             Ledger::new(budget_bytes, watermarks),
-            Spares::new((budget_bytes / 8).clamp(*SPARE_BYTES.start(), *SPARE_BYTES.end())),
             Pool::new(self.io_threads),
         );
         Residency {
@@ -177,7 +183,12 @@ impl Residency {
         }
     }
 
-    /// Bytes that payloads may occupy.
+    /// Without room: every `pageout` stores at once, and there are no threads.
+    pub(crate) fn none() -> Self {
+        Self::builder().budget_bytes(0).io_threads(0).build()
+    }
+
+    /// Bytes that may be held in memory.
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
         self.engine().ledger.budget_bytes()
@@ -193,7 +204,8 @@ impl Residency {
     pub fn set_budget_bytes(&self, budget_bytes: usize) -> Result<()> {
         let engine = self.own_engine()?;
         engine.ledger.set_budget_bytes(budget_bytes);
-        engine.evict_down_to(budget_bytes)
+        engine.pool().ring();
+        engine.keep_within_budget()
     }
 
     /// Stores everything that is resident: when this returns, every payload paged
@@ -243,7 +255,7 @@ impl Residency {
     /// Drops one clean copy, if there is one.
     #[cfg(all(test, shuttle))]
     pub(crate) fn drop_one(&self) {
-        self.engine().evict_one(evict::Unused::Goes);
+        self.engine().free_one(leave::Unused::Goes);
     }
 
     /// Changes the budget without waiting for it to be kept.
@@ -265,13 +277,19 @@ impl Residency {
         let Ok(engine) = self.own_engine() else {
             return ResidencyStats::default();
         };
+        let ledger = &engine.ledger;
+        let bytes_of = |kind| ledger.bytes_of(kind) as u64;
         ResidencyStats {
-            budget_bytes: engine.ledger.budget_bytes() as u64,
-            resident_bytes: engine.ledger.used_bytes() as u64,
-            peak_resident_bytes: engine.ledger.peak_bytes() as u64,
-            dirty_bytes: engine.ledger.dirty_bytes() as u64,
-            read_ahead_bytes: engine.ledger.fetched_bytes() as u64,
-            spare_bytes: engine.spares.held_bytes() as u64,
+            budget_bytes: ledger.budget_bytes() as u64,
+            held_bytes: ledger.held_bytes() as u64,
+            peak_held_bytes: ledger.peak_held_bytes() as u64,
+            resident_bytes: ledger.resident_bytes() as u64,
+            peak_resident_bytes: ledger.peak_resident_bytes() as u64,
+            dirty_bytes: bytes_of(Kind::Dirty),
+            read_ahead_bytes: bytes_of(Kind::ReadAhead),
+            spare_bytes: bytes_of(Kind::Spare),
+            transfer_bytes: bytes_of(Kind::Transfer) + bytes_of(Kind::Idle),
+            bookkeeping_bytes: bytes_of(Kind::Bookkeeping),
             ..engine.tally.snapshot()
         }
     }

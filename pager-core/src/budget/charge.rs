@@ -1,0 +1,178 @@
+//! [`Charge`]: memory that is held, as a value.
+//!
+//! Whoever holds memory holds its charge beside it. A charge is counted in the
+//! ledger from the moment it exists, changes its kind by its methods, and gives
+//! itself back when it is dropped, if only by a panic. It also knows its place in
+//! the queue of what may leave memory, and leaves that queue with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::engine::Engine;
+use super::ledger::{Kind, Refusal};
+use super::pageable::{Place, WeakPageable};
+use super::queue::{Listing, Rank};
+use crate::sync::{AtomicU64, Ordering};
+
+/// So many bytes of one kind, held.
+pub(crate) struct Charge {
+    engine: Arc<Engine>,
+    bytes: usize,
+    /// Kind and place. Relaxed: changed under the lock of the payload that holds
+    /// the charge, by one thread at a time.
+    seat: AtomicU64,
+}
+
+/// Kind in the lowest bits, then whether it is late, then its rank; no rank, not
+/// listed.
+#[derive(Clone, Copy)]
+struct Seat(u64);
+
+const KIND_BITS: u32 = 3;
+const LATE_BIT: u64 = 1 << KIND_BITS;
+const RANK_SHIFT: u32 = KIND_BITS + 1;
+
+impl Seat {
+    fn new(kind: Kind, is_late: bool, rank: Option<Rank>) -> Self {
+        let rank = rank.map_or(0, Rank::number) << RANK_SHIFT;
+        Self(kind as u64 | if is_late { LATE_BIT } else { 0 } | rank)
+    }
+
+    fn kind(self) -> Kind {
+        Kind::of_number(self.0 & (LATE_BIT - 1))
+    }
+
+    fn is_late(self) -> bool {
+        self.0 & LATE_BIT != 0
+    }
+
+    fn rank(self) -> Option<Rank> {
+        Rank::of_number(self.0 >> RANK_SHIFT)
+    }
+}
+
+impl Charge {
+    /// Holds `bytes` of `kind`, if there is room.
+    pub(super) fn reserve(engine: &Arc<Engine>, kind: Kind, bytes: usize) -> Result<Self, Refusal> {
+        engine.ledger.reserve(kind, bytes)?;
+        Ok(Self {
+            engine: Arc::clone(engine),
+            bytes,
+            seat: AtomicU64::new(Seat::new(kind, false, None).0),
+        })
+    }
+
+    /// Takes `bytes` of it off, as a charge of its own. It must not be listed.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        debug_assert!(self.seat().rank().is_none(), "what is listed is whole");
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            engine: Arc::clone(&self.engine),
+            bytes,
+            seat: AtomicU64::new(Seat::new(self.kind(), false, None).0),
+        }
+    }
+
+    /// What it is held for.
+    pub(crate) fn kind(&self) -> Kind {
+        self.seat().kind()
+    }
+
+    fn seat(&self) -> Seat {
+        Seat(self.seat.load(Ordering::Relaxed))
+    }
+
+    fn set_seat(&self, kind: Kind, is_late: bool, rank: Option<Rank>) {
+        let seat = Seat::new(kind, is_late, rank);
+        self.seat.store(seat.0, Ordering::Relaxed);
+    }
+
+    /// Lists what begins at word `piece` of `owner` as the newest that may leave
+    /// memory; what is `is_late` goes before all that is not.
+    pub(crate) fn list(&self, owner: WeakPageable, piece: usize, is_late: bool) {
+        self.unlist();
+        let kind = self.kind();
+        let listing = Listing {
+            owner,
+            piece,
+            bytes: self.bytes,
+        };
+        let rank = self.engine.queue(kind).push_new(listing, is_late);
+        self.set_seat(kind, is_late, Some(rank));
+        self.engine.listed(kind);
+    }
+
+    /// Lists it again after it was taken out to be looked at, in the queue of `kind`;
+    /// does nothing if it has become another kind since.
+    pub(crate) fn list_again(&self, kind: Kind, owner: WeakPageable, piece: usize, place: Place) {
+        let seat = self.seat();
+        if seat.kind() != kind {
+            return;
+        }
+        let Some(rank) = seat.rank() else {
+            return;
+        };
+        let is_late = seat.is_late() && place == Place::AsBefore;
+        let listing = Listing {
+            owner,
+            piece,
+            bytes: self.bytes,
+        };
+        let queue = self.engine.queue(seat.kind());
+        let rank = queue.push_again(listing, rank, is_late, place);
+        self.set_seat(seat.kind(), is_late, Some(rank));
+    }
+
+    /// Counts it as `kind` from now on, and lists it there as the newest.
+    pub(crate) fn turn(&self, kind: Kind, owner: WeakPageable, piece: usize) {
+        self.unlist();
+        let seat = self.seat();
+        self.engine.ledger.turn(seat.kind(), kind, self.bytes);
+        self.set_seat(kind, seat.is_late(), None);
+        self.list(owner, piece, seat.is_late() && kind == Kind::Clean);
+        self.engine.has_room();
+    }
+
+    /// The same bytes as a spare buffer, if there may be more of those.
+    ///
+    /// # Errors
+    ///
+    /// The charge as it was.
+    pub(super) fn into_spare(self) -> Result<Self, Self> {
+        let kind = self.kind();
+        if self.engine.ledger.try_turn(kind, Kind::Spare, self.bytes) {
+            self.unlist();
+            self.set_seat(Kind::Spare, false, None);
+            Ok(self)
+        } else {
+            Err(self)
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    fn unlist(&self) {
+        let seat = self.seat();
+        if let Some(rank) = seat.rank() {
+            self.engine.queue(seat.kind()).remove(rank, seat.is_late());
+            self.set_seat(seat.kind(), seat.is_late(), None);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.unlist();
+        self.engine.ledger.give_back(self.kind(), self.bytes);
+        self.engine.has_room();
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, {:?}", self.bytes, self.kind())
+    }
+}

@@ -1,0 +1,431 @@
+//! [`Ledger`]: how many bytes pager holds in memory, of which kind, and how many it
+//! may hold.
+//!
+//! 1. `used` counts payloads and spare buffers. It never passes the limit, which is
+//!    the budget less what transfers hold (a quarter of the budget at most) and less
+//!    what bookkeeping takes beyond its first mebibyte.
+//! 2. Dirty bytes, those that are not stored, never pass the high watermark.
+//! 3. Read-ahead that nobody has used never passes what lies between the high
+//!    watermark and the budget, or one payload.
+//!
+//! Clean copies and spare buffers are the rest. They go at once when a page-out or
+//! read-ahead wants their room, so neither can starve the other.
+//!
+//! Nobody but [`Charge`](super::charge::Charge) changes a counter: what is held is a
+//! value, which gives itself back.
+
+use std::time::Duration;
+
+use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
+
+/// Bookkeeping that the budget does not feel; what is beyond it makes the room for
+/// payloads smaller.
+const FREE_BOOKKEEPING_BYTES: usize = 1 << 20;
+
+/// Transfers that may always hold working memory, however full the budget is, so
+/// that what is full can be emptied.
+const FREE_TRANSFERS: usize = 2;
+
+/// Shares of the budget at which things happen, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watermarks {
+    /// With more than this dirty, the background writes.
+    pub(super) low: u8,
+    /// With more than this dirty, the caller of `pageout` helps or waits; what
+    /// lies between it and the whole budget is for read-ahead.
+    pub(super) high: u8,
+}
+
+/// What memory is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A payload, or a part of one, that is in memory only.
+    Dirty,
+    /// A copy of what is stored.
+    Clean,
+    /// A copy that read-ahead brought and nobody has used.
+    ReadAhead,
+    /// An empty buffer, kept because it is warm.
+    Spare,
+    /// A buffer that a transfer uses.
+    Transfer,
+    /// A buffer that waits for the next transfer.
+    Idle,
+    /// What is remembered of a payload, wherever its bytes are.
+    Bookkeeping,
+}
+
+impl Kind {
+    const COUNT: usize = Self::Bookkeeping as usize + 1;
+
+    /// Whether it counts as used, and the limit is its limit.
+    fn is_used(self) -> bool {
+        !matches!(self, Self::Transfer | Self::Idle | Self::Bookkeeping)
+    }
+
+    /// The kind with this number, of those below [`COUNT`](Self::COUNT).
+    pub(super) fn of_number(number: u64) -> Self {
+        match number {
+            0 => Self::Dirty,
+            1 => Self::Clean,
+            2 => Self::ReadAhead,
+            3 => Self::Spare,
+            4 => Self::Transfer,
+            5 => Self::Idle,
+            _ => Self::Bookkeeping,
+        }
+    }
+}
+
+/// Why there was no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Something has to leave memory first.
+    BudgetIsFull,
+    /// Too much is of this kind already.
+    ShareIsFull,
+}
+
+/// The bytes that pager holds, bounded.
+///
+/// Bytes are reserved before they come into being and given back after they are
+/// gone, so that `used` is never less than what is there. All counters are
+/// relaxed: a reservation orders nothing but the counter itself, and the memory
+/// it stands for is handed over under a payload's own lock.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    used_bytes: AtomicUsize,
+    of_kind: [AtomicUsize; Kind::COUNT],
+    peak_resident_bytes: AtomicUsize,
+    peak_held_bytes: AtomicUsize,
+    budget_bytes: AtomicUsize,
+    watermarks: Watermarks,
+    waiters: AtomicUsize,
+    gate: Mutex<()>,
+    released: Condvar,
+}
+
+impl Ledger {
+    pub(super) fn new(budget_bytes: usize, watermarks: Watermarks) -> Self {
+        Self {
+            used_bytes: AtomicUsize::new(0),
+            of_kind: std::array::from_fn(|_| AtomicUsize::new(0)),
+            peak_resident_bytes: AtomicUsize::new(0),
+            peak_held_bytes: AtomicUsize::new(0),
+            budget_bytes: AtomicUsize::new(budget_bytes),
+            watermarks,
+            waiters: AtomicUsize::new(0),
+            gate: Mutex::new(()),
+            released: Condvar::new(),
+        }
+    }
+
+    /// Everything that is held, bookkeeping included.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.used_bytes() + self.overhead_bytes()
+    }
+
+    fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes_of(&self, kind: Kind) -> usize {
+        self.of_kind[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes of payloads that are in memory.
+    pub(super) fn resident_bytes(&self) -> usize {
+        self.payloads_of(self.used_bytes())
+    }
+
+    /// What payloads have of `used_bytes`; the counters are read one by one.
+    fn payloads_of(&self, used_bytes: usize) -> usize {
+        used_bytes.saturating_sub(self.bytes_of(Kind::Spare))
+    }
+
+    /// What is held besides payloads and spare buffers.
+    fn overhead_bytes(&self) -> usize {
+        self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping)
+    }
+
+    fn transfer_bytes(&self) -> usize {
+        self.bytes_of(Kind::Transfer) + self.bytes_of(Kind::Idle)
+    }
+
+    pub(super) fn peak_resident_bytes(&self) -> usize {
+        self.peak_resident_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn peak_held_bytes(&self) -> usize {
+        self.peak_held_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn budget_bytes(&self) -> usize {
+        self.budget_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_budget_bytes(&self, budget_bytes: usize) {
+        self.budget_bytes.store(budget_bytes, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// What the budget leaves for payloads and buffers.
+    pub(super) fn limit_bytes(&self) -> usize {
+        let budget_bytes = self.budget_bytes();
+        let bookkeeping_bytes = self.bytes_of(Kind::Bookkeeping);
+        let felt_bytes = bookkeeping_bytes.saturating_sub(FREE_BOOKKEEPING_BYTES)
+            + self.transfer_bytes().min(budget_bytes / 4);
+        budget_bytes.saturating_sub(felt_bytes)
+    }
+
+    fn low_bytes(&self) -> usize {
+        share(self.limit_bytes(), self.watermarks.low)
+    }
+
+    pub(super) fn high_bytes(&self) -> usize {
+        share(self.limit_bytes(), self.watermarks.high)
+    }
+
+    /// Whether more is dirty than the low watermark allows.
+    pub(super) fn is_above_low(&self) -> bool {
+        self.bytes_of(Kind::Dirty) > self.low_bytes()
+    }
+
+    /// Whether more than half of the way from the low to the high watermark is
+    /// dirty.
+    pub(super) fn is_nearly_high(&self) -> bool {
+        self.bytes_of(Kind::Dirty) > self.low_bytes().midpoint(self.high_bytes())
+    }
+
+    /// Whether less than an eighth of the budget would be free without
+    /// `expendable_bytes` of what is in memory.
+    pub(super) fn is_nearly_full_without(&self, expendable_bytes: usize) -> bool {
+        let limit_bytes = self.limit_bytes();
+        let expendable_bytes = expendable_bytes + self.bytes_of(Kind::Spare);
+        self.used_bytes().saturating_sub(expendable_bytes) > limit_bytes - limit_bytes / 8
+    }
+
+    /// Whether more is held than the budget allows, because it was made smaller or
+    /// because transfers needed room.
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.used_bytes() > self.limit_bytes()
+    }
+
+    /// Counts `bytes` of `kind` if there is room.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; nothing is counted then.
+    pub(super) fn reserve(&self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
+        let of_kind = &self.of_kind[kind as usize];
+        let share_bytes = self.share_bytes(kind, bytes);
+        raise(of_kind, bytes, share_bytes).ok_or(Refusal::ShareIsFull)?;
+        let mut used_bytes = self.used_bytes();
+        if kind.is_used() {
+            let Some(raised) = raise(&self.used_bytes, bytes, self.limit_bytes()) else {
+                of_kind.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(Refusal::BudgetIsFull);
+            };
+            used_bytes = raised;
+        }
+        note_peak(&self.peak_resident_bytes, self.payloads_of(used_bytes));
+        note_peak(&self.peak_held_bytes, used_bytes + self.overhead_bytes());
+        Ok(())
+    }
+
+    /// The most that may be of this kind, with `bytes` about to come.
+    fn share_bytes(&self, kind: Kind, bytes: usize) -> usize {
+        let limit_bytes = self.limit_bytes();
+        match kind {
+            Kind::Dirty => share(limit_bytes, self.watermarks.high),
+            // One payload may be larger than the share, or nothing could ever be
+            // read ahead under a small budget.
+            Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
+            Kind::Spare => limit_bytes / 8,
+            Kind::Transfer => (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS)),
+            Kind::Clean | Kind::Idle | Kind::Bookkeeping => usize::MAX,
+        }
+    }
+
+    /// Counts `bytes` of one kind as of another from now on.
+    pub(super) fn turn(&self, from: Kind, to: Kind, bytes: usize) {
+        self.of_kind[from as usize].fetch_sub(bytes, Ordering::Relaxed);
+        self.of_kind[to as usize].fetch_add(bytes, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// The same if there may be so many of the other kind.
+    pub(super) fn try_turn(&self, from: Kind, to: Kind, bytes: usize) -> bool {
+        let share_bytes = self.share_bytes(to, bytes);
+        let may = raise(&self.of_kind[to as usize], bytes, share_bytes).is_some();
+        if may {
+            self.of_kind[from as usize].fetch_sub(bytes, Ordering::Relaxed);
+            self.wake();
+        }
+        may
+    }
+
+    /// Counts `bytes` of `kind` as gone, and wakes whoever waits for room.
+    pub(super) fn give_back(&self, kind: Kind, bytes: usize) {
+        self.of_kind[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
+        if kind.is_used() {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.wake();
+    }
+
+    /// Waits until bytes have been released, at most `timeout`.
+    ///
+    /// May return early or late by one release: whoever waits tries again.
+    pub(super) fn wait(&self, timeout: Duration) {
+        let gate = lock(&self.gate);
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        drop(wait_for(&self.released, gate, timeout));
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for room at this moment.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Relaxed) > 0
+    }
+
+    /// Wakes waiters. Costs a load when there are none; a waiter that registers
+    /// at this very moment is woken by its timeout.
+    pub(super) fn wake(&self) {
+        if self.has_waiters() {
+            drop(lock(&self.gate));
+            self.released.notify_all();
+        }
+    }
+}
+
+/// Adds `bytes` to `counter` if the sum, which it returns, stays within
+/// `limit_bytes`.
+fn raise(counter: &AtomicUsize, bytes: usize, limit_bytes: usize) -> Option<usize> {
+    let raised = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit_bytes);
+    counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised)
+        .ok()
+        .and_then(raised)
+}
+
+fn note_peak(peak: &AtomicUsize, now: usize) {
+    // Looked at first: a load leaves the cache line shared.
+    if now > peak.load(Ordering::Relaxed) {
+        peak.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+fn share(bytes: usize, percent: u8) -> usize {
+    let percent = usize::from(percent);
+    bytes / 100 * percent + bytes % 100 * percent / 100
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    const DIRTY: Kind = Kind::Dirty;
+    const AHEAD: Kind = Kind::ReadAhead;
+
+    fn ledger() -> Ledger {
+        Ledger::new(100, Watermarks { low: 50, high: 75 })
+    }
+
+    #[test]
+    fn page_outs_get_what_lies_below_the_high_watermark() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(DIRTY, 75), Ok(()));
+        assert_eq!(ledger.reserve(DIRTY, 1), Err(Refusal::ShareIsFull));
+        ledger.turn(DIRTY, Kind::Clean, 75);
+        assert_eq!(ledger.reserve(DIRTY, 25), Ok(()));
+        assert_eq!(ledger.reserve(DIRTY, 1), Err(Refusal::BudgetIsFull));
+        assert_eq!((ledger.held_bytes(), ledger.bytes_of(DIRTY)), (100, 25));
+        assert_eq!(ledger.bytes_of(Kind::Clean), 75);
+        ledger.give_back(Kind::Clean, 75);
+        assert_eq!(ledger.reserve(DIRTY, 50), Ok(()));
+    }
+
+    #[test]
+    fn read_ahead_gets_what_lies_above_it_or_one_payload() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(AHEAD, 20), Ok(()));
+        assert_eq!(ledger.reserve(AHEAD, 6), Err(Refusal::ShareIsFull));
+        ledger.turn(AHEAD, Kind::Clean, 20);
+        assert_eq!(ledger.reserve(AHEAD, 80), Ok(()));
+        assert_eq!(ledger.reserve(AHEAD, 1), Err(Refusal::ShareIsFull));
+        ledger.give_back(AHEAD, 80);
+        ledger.give_back(Kind::Clean, 20);
+        assert_eq!((ledger.held_bytes(), ledger.bytes_of(AHEAD)), (0, 0));
+        assert_eq!(ledger.peak_resident_bytes(), 100);
+    }
+
+    #[test]
+    fn a_refused_reservation_counts_nothing() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(DIRTY, usize::MAX), Err(Refusal::ShareIsFull));
+        assert_eq!(ledger.reserve(AHEAD, 101), Err(Refusal::BudgetIsFull));
+        assert_eq!(ledger.held_bytes(), 0);
+        assert_eq!((ledger.bytes_of(DIRTY), ledger.bytes_of(AHEAD)), (0, 0));
+    }
+
+    #[test]
+    fn the_last_eighth_of_the_budget_is_nearly_full() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(DIRTY, 70), Ok(()));
+        ledger.turn(DIRTY, Kind::Clean, 70);
+        assert_eq!(ledger.reserve(DIRTY, 18), Ok(()));
+        assert!(!ledger.is_nearly_full_without(0));
+        assert_eq!(ledger.reserve(AHEAD, 1), Ok(()));
+        assert!(ledger.is_nearly_full_without(0));
+        assert!(!ledger.is_nearly_full_without(1));
+    }
+
+    #[test]
+    fn a_smaller_budget_is_seen_at_once() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(DIRTY, 60), Ok(()));
+        assert!(ledger.is_above_low() && !ledger.is_nearly_high());
+        ledger.set_budget_bytes(40);
+        assert!(ledger.is_over_budget() && ledger.is_nearly_high());
+        assert_eq!(ledger.reserve(AHEAD, 1), Err(Refusal::BudgetIsFull));
+    }
+
+    #[test]
+    fn two_transfers_always_have_room_and_a_third_waits() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(Kind::Clean, 100), Ok(()));
+        for _ in 0..2 {
+            assert_eq!(ledger.reserve(Kind::Transfer, 40), Ok(()));
+        }
+        let third = ledger.reserve(Kind::Transfer, 40);
+        assert_eq!(third, Err(Refusal::ShareIsFull));
+        assert!(ledger.is_over_budget());
+        assert_eq!((ledger.held_bytes(), ledger.resident_bytes()), (180, 100));
+        // A quarter of the budget at most is theirs.
+        assert_eq!(ledger.limit_bytes(), 75);
+    }
+
+    #[test]
+    fn bookkeeping_beyond_the_first_mebibyte_takes_room_from_payloads() {
+        let ledger = ledger();
+        let free_bytes = FREE_BOOKKEEPING_BYTES;
+        assert_eq!(ledger.reserve(Kind::Bookkeeping, free_bytes), Ok(()));
+        assert_eq!(ledger.limit_bytes(), 100);
+        assert_eq!(ledger.reserve(Kind::Bookkeeping, 60), Ok(()));
+        assert_eq!(ledger.limit_bytes(), 40);
+        assert_eq!(ledger.reserve(DIRTY, 31), Err(Refusal::ShareIsFull));
+        assert_eq!(ledger.held_bytes(), free_bytes + 60);
+        ledger.give_back(Kind::Bookkeeping, free_bytes + 60);
+        assert_eq!((ledger.limit_bytes(), ledger.held_bytes()), (100, 0));
+    }
+
+    #[test]
+    fn spare_buffers_get_an_eighth() {
+        let ledger = ledger();
+        assert_eq!(ledger.reserve(Kind::Spare, 12), Ok(()));
+        assert_eq!(ledger.reserve(Kind::Spare, 1), Err(Refusal::ShareIsFull));
+        assert_eq!(ledger.resident_bytes(), 0);
+    }
+}

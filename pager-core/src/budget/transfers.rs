@@ -1,0 +1,77 @@
+//! [`TransferMemory`]: the buffers that a backend's transfers need, within the budget.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::charge::Charge;
+use super::engine::Engine;
+use super::ledger::Kind;
+use super::room::STALL_SLICE;
+
+/// Room for the buffers of transfers, which a backend gets from its registry
+/// ([`Backend::attach`](crate::Backend::attach)).
+///
+/// Buffers in use are bounded: an eighth of the budget, or two of them. So a backend
+/// that needs more for its threads is slower under a small budget, and never dead, as
+/// long as nobody who holds one waits for another.
+#[derive(Clone)]
+pub struct TransferMemory {
+    engine: Arc<Engine>,
+}
+
+/// Bytes of a transfer's buffer, counted until this is dropped.
+#[must_use]
+pub struct TransferCharge(#[allow(dead_code, reason = "held to be dropped")] Charge);
+
+impl TransferMemory {
+    pub(crate) fn new(engine: &Arc<Engine>) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+        }
+    }
+
+    /// Counts a buffer of `bytes` that is about to be used; `None` if as many are in
+    /// use as may be.
+    pub fn try_hold(&self, bytes: usize) -> Option<TransferCharge> {
+        self.engine.room_for_transfer(bytes).map(TransferCharge)
+    }
+
+    /// Counts a buffer of `bytes` that is about to be used, and waits until it may be.
+    pub fn hold(&self, bytes: usize) -> TransferCharge {
+        if let Some(charge) = self.try_hold(bytes) {
+            return charge;
+        }
+        self.engine.tally.read_stalls.time(|| {
+            loop {
+                self.wait();
+                if let Some(charge) = self.try_hold(bytes) {
+                    return charge;
+                }
+            }
+        })
+    }
+
+    /// Counts a buffer of `bytes` that is kept for the next transfer. Never refused:
+    /// the backend says how many it keeps.
+    pub fn keep(&self, bytes: usize) -> Option<TransferCharge> {
+        let charge = Charge::reserve(&self.engine, Kind::Idle, bytes);
+        charge.ok().map(TransferCharge)
+    }
+
+    /// Waits until one of them may have been given back: for a millisecond at most.
+    pub fn wait(&self) {
+        self.engine.ledger.wait(STALL_SLICE);
+    }
+}
+
+impl fmt::Debug for TransferMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory for transfers")
+    }
+}
+
+impl fmt::Debug for TransferCharge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

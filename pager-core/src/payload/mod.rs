@@ -1,0 +1,31 @@
+//! One payload: its chunks, where its bytes are, the way out and the way back.
+//!
+//! ```text
+//! chunks   the chunks of a page-out, as callers hold them and as backends see them
+//! entry    a live payload
+//! state    where its bytes are, and how that may change
+//! memory   bytes in memory, with their charge
+//! pieces   which parts of a stored payload are in memory
+//! flight   a transfer under way, and whoever waits for it
+//! out      the way out: written, dropped from memory
+//! fetch    the way back before it is wanted: read-ahead
+//! read     the way back of a range
+//! take     the way back of everything
+//! ```
+
+mod chunks;
+mod entry;
+mod fetch;
+mod flight;
+#[cfg(all(test, shuttle))]
+pub(crate) mod interleavings;
+mod memory;
+mod out;
+mod pieces;
+mod read;
+mod state;
+mod take;
+
+pub use chunks::{Chunk, OwnedChunk, Payload};
+pub(crate) use entry::Entry;
+pub(crate) use memory::Memory;

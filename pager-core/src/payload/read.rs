@@ -1,0 +1,191 @@
+//! The way back of ranges: copied from memory, or read from the backend.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::fetch::{PIECE_WORDS, cut};
+use super::flight::Flight;
+use super::memory::{Memory, Resident};
+use super::pieces::{Coverage, Held, PiecePlace};
+use super::state::State;
+use crate::backend::Backend;
+use crate::budget::Kind;
+use crate::error::Result;
+use crate::memory::{Destination, PAGE_BYTES, Window};
+use crate::sync::lock;
+
+/// Words of a page: what is mapped back is mapped by pages.
+const PAGE_WORDS: usize = PAGE_BYTES / size_of::<u64>();
+
+/// Where a read finds its bytes.
+enum Source {
+    /// In memory, which cannot leave meanwhile; that of the backend's own is read
+    /// through it.
+    Memory(Held),
+    /// On the backend.
+    Backend,
+    /// It will be in memory when this has landed.
+    Coming(Arc<Flight>),
+}
+
+impl<B: Backend> Entry<B> {
+    /// Appends `words` words, those of `ranges`, to `dst`.
+    pub(crate) fn read_into<D: Destination>(
+        self: &Arc<Self>,
+        ranges: &[Range<usize>],
+        words: usize,
+        dst: &mut D,
+    ) -> Result<()> {
+        let source = loop {
+            match self.find(ranges)? {
+                Source::Coming(flight) => {
+                    self.engine().tally.read_stalls.time(|| flight.wait());
+                }
+                source => break source,
+            }
+        };
+        let backend = &self.home.backend;
+        dst.append(words, |window| match &source {
+            Source::Memory(held) if !held.is_mapped() => {
+                ranges.iter().for_each(|range| held.copy(range, window));
+                Ok(())
+            }
+            Source::Backend if self.reads_stay() => {
+                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_WORDS);
+                let mut parts = ranges.iter().flat_map(parts);
+                parts.try_for_each(|part| self.read_in_place(&part, window))
+            }
+            _ => backend.read(self.slot()?, ranges, window),
+        })
+    }
+
+    /// Where `ranges` are. What is queued of them is not fetched any more.
+    fn find(self: &Arc<Self>, ranges: &[Range<usize>]) -> Result<Source> {
+        let mut state = lock(&self.state);
+        let pieces = match &mut *state {
+            State::Dirty(resident) => {
+                self.touch();
+                return Ok(Source::Memory(Held::whole(self.len, Arc::clone(resident))));
+            }
+            State::Leaving(flight) => return Ok(Source::Coming(Arc::clone(flight))),
+            State::Gone => return Err(self.gone()),
+            State::Stored(pieces) => pieces,
+        };
+        match pieces.cover(ranges) {
+            Coverage::Here(held) => {
+                self.touch();
+                self.count_hit(&held);
+                Ok(Source::Memory(held))
+            }
+            Coverage::Coming(flight) => Ok(Source::Coming(flight)),
+            Coverage::Missing => {
+                let cancelled = pieces.cancel_within(ranges);
+                drop(state);
+                for turn in cancelled {
+                    self.engine().cancel_fetch(turn);
+                }
+                self.engine().read_ahead_ages();
+                Ok(Source::Backend)
+            }
+        }
+    }
+
+    /// Counts a read that found in memory what is also stored. What was fetched
+    /// has served its purpose then, and is a clean copy as any other.
+    fn count_hit(self: &Arc<Self>, held: &Held) {
+        let engine = self.engine();
+        engine.tally.cache_hits.add(1);
+        let mut was_ahead = false;
+        for (start, resident) in held.residents() {
+            if resident.charge().kind() == Kind::ReadAhead {
+                was_ahead = true;
+                engine.tally.prefetch_hits.add(1);
+                resident.charge().turn(Kind::Clean, self.weak(), start);
+            }
+        }
+        if was_ahead {
+            engine.read_ahead_ages();
+        }
+    }
+
+    /// Whether what a read brings back stays in memory of the backend's own.
+    fn reads_stay(&self) -> bool {
+        let in_place = self.home.backend.in_place();
+        in_place.is_some_and(|in_place| in_place.reads_stay())
+    }
+
+    /// Reads `part`, at most a piece, from a backend in whose memory it stays: as a
+    /// clean copy if the budget has room for it, and if not it is let go at once.
+    fn read_in_place(self: &Arc<Self>, part: &Range<usize>, window: &mut Window<'_>) -> Result<()> {
+        let engine = self.engine();
+        let pages = part.start - part.start % PAGE_WORDS
+            ..part.end.next_multiple_of(PAGE_WORDS).min(self.len);
+        let charge = engine.room_for_copy(pages.len() * size_of::<u64>());
+        let transfer = match charge {
+            Some(_) => None,
+            None => Some(
+                engine
+                    .transfer_memory()
+                    .hold(pages.len() * size_of::<u64>()),
+            ),
+        };
+        let backend = &self.home.backend;
+        let read = backend.read(self.slot()?, std::slice::from_ref(part), window);
+        let is_kept = read.is_ok()
+            && charge.is_some_and(|charge| {
+                let resident = Resident::new(Memory::Mapped, charge);
+                self.keep_mapped(pages.clone(), &resident)
+            });
+        if !is_kept {
+            self.let_go(&pages);
+        }
+        drop(transfer);
+        read
+    }
+
+    /// Lists what a read has mapped as a clean copy, if nobody else has meanwhile.
+    fn keep_mapped(self: &Arc<Self>, pages: Range<usize>, resident: &Arc<Resident>) -> bool {
+        let mut state = lock(&self.state);
+        let State::Stored(pieces) = &mut *state else {
+            return false;
+        };
+        if pieces.gaps(&pages)[..] != [pages.clone()] {
+            return false;
+        }
+        let start = pages.start;
+        pieces.insert(pages, PiecePlace::Here(Arc::clone(resident)));
+        resident.charge().list(self.weak(), start, false);
+        true
+    }
+
+    /// Lets go what of `pages` no piece holds.
+    fn let_go(&self, pages: &Range<usize>) {
+        let gaps = match &*lock(&self.state) {
+            State::Stored(pieces) => pieces.gaps(pages),
+            _ => return,
+        };
+        if let (Some(in_place), Some(slot)) = (self.home.backend.in_place(), self.slot.get()) {
+            gaps.into_iter().for_each(|gap| in_place.release(slot, gap));
+        }
+    }
+
+    /// Reads everything into `window`, of which nothing is needed in memory afterwards;
+    /// where it would stay there, piece by piece.
+    pub(super) fn read_all(self: &Arc<Self>, window: &mut Window<'_>) -> Result<()> {
+        let (backend, slot) = (&self.home.backend, self.slot()?);
+        let Some(in_place) = backend.in_place().filter(|in_place| in_place.reads_stay()) else {
+            return backend.read(slot, std::slice::from_ref(&(0..self.len)), window);
+        };
+        let transfers = self.engine().transfer_memory();
+        for part in cut(0..self.len, PIECE_WORDS) {
+            let charge = transfers.hold(part.len() * size_of::<u64>());
+            backend.read(slot, std::slice::from_ref(&part), window)?;
+            if self.len > PIECE_WORDS {
+                in_place.release(slot, part);
+            }
+            drop(charge);
+        }
+        Ok(())
+    }
+}
