@@ -27,11 +27,14 @@
 //! budget     how much memory there is, and whose turn it is
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
+//! cgroup     which memory cgroups this process is in
 //! seam       where tests let system calls fail; nothing without the test kit
 //! ```
 
 mod backend;
 mod budget;
+#[doc(hidden)]
+pub mod cgroup;
 mod error;
 mod memory;
 mod payload;

@@ -1,6 +1,8 @@
 //! Turns what the system says into [`Finding`]s, and reads nothing itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use pager_core::cgroup::unescape;
 
 use super::Finding;
 use super::probe::{Cgroup, Facts};
@@ -172,82 +174,6 @@ pub(super) fn swap_areas(swaps: &str) -> Vec<SwapArea> {
         })
     };
     swaps.lines().skip(1).filter_map(area).collect()
-}
-
-/// The directories of the memory cgroups that a process is in, innermost first,
-/// from its `cgroup` and `mountinfo` files.
-pub(super) fn cgroup_directories(member_of: &str, mounts: &str) -> Vec<PathBuf> {
-    let mut directories = Vec::new();
-    for line in member_of.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let is_memory = controllers.split(',').any(|name| name == "memory");
-        if !controllers.is_empty() && !is_memory {
-            continue;
-        }
-        for (root, mount_point) in mounts_of(mounts, is_memory) {
-            let Ok(below) = Path::new(path).strip_prefix(&root) else {
-                continue;
-            };
-            // Above the root of a cgroup namespace nothing can be seen.
-            if below.components().any(|part| part.as_os_str() == "..") {
-                continue;
-            }
-            let innermost = mount_point.join(below);
-            let within = |directory: &&Path| directory.starts_with(&mount_point);
-            directories.extend(innermost.ancestors().take_while(within).map(strip_slash));
-            break;
-        }
-    }
-    directories
-}
-
-/// A path joined with an empty one ends in a slash.
-fn strip_slash(path: &Path) -> PathBuf {
-    path.components().collect()
-}
-
-/// Root and mount point of each cgroup mount that controls memory.
-fn mounts_of(mounts: &str, is_version_1: bool) -> impl Iterator<Item = (PathBuf, PathBuf)> {
-    mounts.lines().filter_map(move |line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let mut tail = tail.split(' ');
-        let (kind, options) = (tail.next()?, tail.nth(1)?);
-        let is_wanted = if is_version_1 {
-            kind == "cgroup" && options.split(',').any(|option| option == "memory")
-        } else {
-            kind == "cgroup2"
-        };
-        let mut head = head.split(' ').skip(3);
-        let (root, mount_point) = (head.next()?, head.next()?);
-        is_wanted.then(|| (unescape(root).into(), unescape(mount_point).into()))
-    })
-}
-
-/// Undoes the octal escapes (`\040` for a space) of files under `/proc`.
-fn unescape(field: &str) -> String {
-    let mut parts = field.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let code = part
-            .get(..3)
-            .and_then(|code| u8::from_str_radix(code, 8).ok());
-        match code.filter(u8::is_ascii) {
-            Some(code) => {
-                plain.push(char::from(code));
-                plain.push_str(&part[3..]);
-            }
-            None => {
-                plain.push('\\');
-                plain.push_str(part);
-            }
-        }
-    }
-    plain
 }
 
 /// The word in brackets of `always [madvise] never`.

@@ -245,45 +245,11 @@ fn every_finding_prints_what_to_do() {
 }
 
 #[test]
-fn cgroups_of_version_2_are_listed_up_to_the_mount() {
-    let mounts = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
-    let directories = cgroup_directories("0::/user.slice/job\n", mounts);
-    let expected = [
-        "/sys/fs/cgroup/user.slice/job",
-        "/sys/fs/cgroup/user.slice",
-        "/sys/fs/cgroup",
-    ];
-    assert_eq!(directories, expected.map(PathBuf::from));
-    assert_eq!(
-        cgroup_directories("0::/\n", mounts),
-        [PathBuf::from("/sys/fs/cgroup")]
-    );
-}
-
-#[test]
-fn cgroups_of_version_1_are_found_by_their_controller() {
-    let mounts = "30 23 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                  31 23 0:28 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                  32 23 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-    let member_of = "3:cpu:/docker/x\n2:memory:/docker/x/inner\n";
-    let directories = cgroup_directories(member_of, mounts);
-    let expected = ["/sys/fs/cgroup/memory/inner", "/sys/fs/cgroup/memory"];
-    assert_eq!(directories, expected.map(PathBuf::from));
-}
-
-#[test]
 fn odd_lines_are_left_out() {
-    assert_eq!(
-        cgroup_directories("x\n1:memory\n0::/../..\n", "a - b\n"),
-        [] as [PathBuf; 0]
-    );
-    let mounts = "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-    assert_eq!(cgroup_directories("0::/../x\n", mounts), [] as [PathBuf; 0]);
     assert_eq!(
         swap_areas("header\n/dev/sda\n\n/dev/sdb partition x y\n"),
         []
     );
-    assert_eq!(unescape("a\\040b\\x\\"), "a b\\x\\");
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]

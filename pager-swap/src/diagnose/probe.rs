@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::judge::{cgroup_directories, swap_areas};
+use pager_core::cgroup;
+
+use super::judge::swap_areas;
 use crate::pagemap::Pagemap;
 
 /// What the system says, word for word.
@@ -92,11 +94,11 @@ pub(super) fn probe_huge_pages() -> Facts {
 fn cgroups() -> Vec<Cgroup> {
     let member_of = read("/proc/self/cgroup").unwrap_or_default();
     let mounts = read("/proc/self/mountinfo").unwrap_or_default();
-    let directories = cgroup_directories(&member_of, &mounts);
-    directories.into_iter().map(cgroup).collect()
+    let directories = cgroup::directories(&member_of, &mounts);
+    directories.into_iter().map(cgroup_at).collect()
 }
 
-fn cgroup(directory: PathBuf) -> Cgroup {
+fn cgroup_at(directory: PathBuf) -> Cgroup {
     let file = |name: &str| read(directory.join(name));
     Cgroup {
         swap_max: file("memory.swap.max"),
