@@ -50,8 +50,8 @@ pub use budget::{
 };
 pub use error::{Error, Result, ScratchProblem, TakeError};
 pub use memory::{
-    Arena, ArenaUsage, ChunkBuf, Destination, HUGE_PAGE_BYTES, PAGE_BYTES, ProcessStamp, SizeClass,
-    Window,
+    Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, HUGE_PAGE_BYTES, PAGE_BYTES,
+    ProcessStamp, SizeClass, Window,
 };
 pub use payload::{Chunk, OwnedChunk, Payload};
 pub use registry::{Handle, HandleInfo, Registry, Reuse, Stats};

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use pager_core::{Arena, ChunkBuf, Error, ProcessStamp, Registry, Residency};
+use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, ProcessStamp, Registry, Residency};
 use pager_testkit::{KeepingBackend, MemoryBackend, content::words};
 
 /// Runs `child` in a forked child, and says whether it returned true.
@@ -130,7 +130,7 @@ fn what_a_child_drops_stays_with_the_parent() {
         drop(kept.take());
         drop(handle.take());
         // Neither was given back to an arena that is not the child's.
-        arena.usage() == before
+        arena.usage() == ArenaUsage::default() && arena.trim() == 0
     }));
     assert_eq!(arena.usage(), before);
     assert_eq!(*kept.as_ref().unwrap()[0], words(1, 9000));
@@ -157,15 +157,80 @@ fn a_child_works_with_a_registry_and_a_shared_arena_of_its_own() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-fn a_child_cannot_see_nor_change_what_is_in_its_parents_arena() {
+fn a_child_finds_in_its_parents_buffers_what_was_there_and_changes_only_its_own() {
     let _alone = alone();
     let arena = Arena::new(0);
     let mut buf = ChunkBuf::copy_of(&arena, &words(1, 700)).unwrap();
+    let mut shared = ChunkBuf::try_from(&words(2, 700)[..]).unwrap();
     assert!(holds_in_a_child(|| {
-        let wiped = buf.iter().all(|word| *word == 0);
+        let is_as_it_was = buf[..] == words(1, 700) && shared[..] == words(2, 700);
         buf.fill(u64::MAX);
-        wiped
+        shared.sort_unstable();
+        is_as_it_was && buf.iter().all(|word| *word == u64::MAX) && shared.is_sorted()
     }));
     assert_eq!(*buf, words(1, 700));
+    assert_eq!(*shared, words(2, 700));
+}
+
+#[test]
+fn a_buffer_that_grows_in_a_child_moves_to_memory_of_the_childs_own() {
+    let _alone = alone();
+    let arena = Arena::new(1 << 20);
+    let mut buf = ChunkBuf::copy_of(&arena, &words(1, 512)).unwrap();
+    let before = arena.usage();
+    assert!(holds_in_a_child(|| {
+        buf.push(7).unwrap();
+        buf.resize(9000, 8).unwrap();
+        buf[..512] == words(1, 512)
+            && buf[512] == 7
+            && buf[513..].iter().all(|word| *word == 8)
+            && Arena::shared().usage().used_bytes == buf.capacity_bytes()
+    }));
+    assert_eq!(*buf, words(1, 512));
+    assert_eq!(arena.usage(), before);
+}
+
+#[test]
+fn an_inherited_arena_hands_nothing_out() {
+    let _alone = alone();
+    let arena = Arena::new(1 << 20);
+    drop(ChunkBuf::with_capacity_in(&arena, 700).unwrap());
+    assert!(holds_in_a_child(|| {
+        let refused = [
+            ChunkBuf::with_capacity_in(&arena, 1),
+            ChunkBuf::copy_of(&arena, &[1, 2]),
+            ChunkBuf::copy_of(&arena.clone(), &[]),
+        ];
+        refused
+            .iter()
+            .all(|said| matches!(said, Err(Error::ForeignProcess)))
+            && format!("{arena:?}") == format!("{:?}", ArenaUsage::default())
+    }));
+    assert_eq!(arena.usage().warm_bytes, 8192);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_child_drops_is_its_own_copy_and_its_memory_is_free() {
+    let _alone = alone();
+    const WORDS: usize = 4 << 20;
+    let mut buf = Some(ChunkBuf::with_capacity_in(&Arena::new(0), WORDS).unwrap());
+    buf.as_mut().unwrap().resize(WORDS, 3).unwrap();
+    assert!(holds_in_a_child(|| {
+        let mut own = buf.take().unwrap();
+        own.fill(4);
+        let with_it = rss_anon_bytes();
+        drop(own);
+        rss_anon_bytes() + WORDS * 8 * 3 / 4 < with_it
+    }));
+    assert!(buf.unwrap().iter().all(|word| *word == 3));
+}
+
+/// Anonymous memory of this process.
+#[cfg(target_os = "linux")]
+fn rss_anon_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<usize>().unwrap() << 10
 }

@@ -113,9 +113,10 @@ impl ChunkBuf {
         if needed <= self.capacity() {
             return Ok(());
         }
+        // In a forked child the arena of the words is its parent's.
         let arena = match &self.slot {
-            Some(slot) => slot.arena().clone(),
-            None => Arena::shared(),
+            Some(slot) if slot.arena().is_own() => slot.arena().clone(),
+            _ => Arena::shared(),
         };
         let mut grown = Self::with_capacity_in(&arena, needed.max(self.capacity() * 2))?;
         grown.extend_from_slice(self)?;

@@ -2,8 +2,11 @@
 //!
 //! The only module of the workspace that maps memory. A [`Piece`] is the unique
 //! owner of its bytes, so nothing here can be reached twice, and it keeps the
-//! mapping it was cut from alive. On Linux a mapping is wiped in a forked child:
-//! the child finds zeros in pages of its own and cannot reach its parent's.
+//! mapping it was cut from alive. A mapping is private: a forked child finds in
+//! pages of its own what it held, and cannot reach its parent's.
+//!
+//! No advice is needed for any of that. What the kernel, or a sandbox, does not
+//! know costs speed, or space in a core dump, and nothing else.
 //!
 //! Under Miri, and where there is no `mmap`, a mapping is an allocation.
 
@@ -36,6 +39,15 @@ impl Drop for Mapping {
     }
 }
 
+/// What the kernel is told of a new mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Advice {
+    /// Whether huge pages are wanted behind it (`MADV_HUGEPAGE`).
+    pub(super) huge_pages: bool,
+    /// Whether a core dump contains it, or not (`MADV_DONTDUMP`).
+    pub(super) core_dumps: bool,
+}
+
 /// A range of a mapping with exactly one owner. Its bytes are uninitialised as
 /// far as anybody may know.
 #[derive(Debug)]
@@ -57,13 +69,13 @@ impl Piece {
     /// # Errors
     ///
     /// `ENOMEM` and what else `mmap` may say; no memory for the list.
-    pub(super) fn map(piece_bytes: usize, count: usize, huge: bool) -> io::Result<Vec<Self>> {
-        let len_bytes = (piece_bytes * count).next_multiple_of(HUGE_PAGE_BYTES);
+    pub(super) fn map(piece_bytes: usize, count: usize, advice: Advice) -> io::Result<Vec<Self>> {
+        let len_bytes = piece_bytes * count;
         let mut pieces = Vec::new();
         pieces
             .try_reserve_exact(count)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let start = system::map(len_bytes, huge)?;
+        let start = system::map(len_bytes, advice)?;
         let mapping = Arc::new(Mapping { start, len_bytes });
         pieces.extend((0..count).map(|index| Self {
             // SAFETY: `index * piece_bytes` is within the mapping.
@@ -130,34 +142,47 @@ impl Piece {
     }
 }
 
-/// A page that the kernel wipes in every forked child.
+/// A page with counters that say whether a process is that which it was.
 #[cfg(all(target_os = "linux", not(miri)))]
 #[derive(Debug)]
-pub(super) struct WipedOnFork(Piece);
+pub(super) struct StampPage {
+    piece: Piece,
+    is_wiped: bool,
+}
 
 #[cfg(all(target_os = "linux", not(miri)))]
-impl WipedOnFork {
+impl StampPage {
     /// Maps one such page.
     ///
     /// # Errors
     ///
-    /// No memory, or a kernel before 4.14.
+    /// No memory.
     pub(super) fn new() -> io::Result<Self> {
-        let mut pieces = Piece::map(super::PAGE_BYTES, 1, false)?;
-        Ok(Self(pieces.remove(0)))
+        let advice = Advice {
+            huge_pages: false,
+            core_dumps: true,
+        };
+        let piece = Piece::map(rustix::param::page_size(), 1, advice)?.remove(0);
+        let is_wiped = system::wipe_on_fork(piece.start.cast(), piece.len_bytes()).is_ok();
+        Ok(Self { piece, is_wiped })
     }
 
-    /// A number that is zero at first, and in every child.
+    /// Whether the kernel wipes it in every forked child.
+    pub(super) fn is_wiped(&self) -> bool {
+        self.is_wiped
+    }
+
+    /// A number that is zero at first, and in every child if the page is wiped.
     pub(super) fn cell(&self) -> &std::sync::atomic::AtomicU64 {
         // SAFETY: the page is mapped for as long as `self`, aligned, zeroed by
         // the system, and reached through this cell only.
-        unsafe { std::sync::atomic::AtomicU64::from_ptr(self.0.start.as_ptr()) }
+        unsafe { std::sync::atomic::AtomicU64::from_ptr(self.piece.start.as_ptr()) }
     }
 }
 
 #[cfg(all(unix, not(miri)))]
 mod system {
-    use super::{HUGE_PAGE_BYTES, NonNull, io};
+    use super::{Advice, HUGE_PAGE_BYTES, NonNull, io};
     use crate::seam::{self, Call};
     use rustix::mm::{self, MapFlags, ProtFlags};
 
@@ -166,8 +191,8 @@ mod system {
         seam::enter(call).map_err(io::Error::from_raw_os_error)
     }
 
-    /// Maps `len_bytes`, a multiple of the huge page size, at such a multiple.
-    pub(super) fn map(len_bytes: usize, huge: bool) -> io::Result<NonNull<u8>> {
+    /// Maps `len_bytes`, a multiple of the page size, at one of the huge page size.
+    pub(super) fn map(len_bytes: usize, advice: Advice) -> io::Result<NonNull<u8>> {
         // Anonymous mappings come page-aligned: map one huge page more and cut
         // both ends off.
         let wide_bytes = len_bytes + HUGE_PAGE_BYTES;
@@ -192,11 +217,7 @@ mod system {
         unsafe { unmap(wide, head_bytes) };
         // SAFETY: as above.
         unsafe { unmap(end, wide_bytes - head_bytes - len_bytes) };
-        if let Err(error) = advise_new(start, len_bytes, huge) {
-            // SAFETY: the mapping was made above and has not been handed out.
-            unsafe { unmap(start, len_bytes) };
-            return Err(error);
-        }
+        advise_new(start, len_bytes, advice);
         Ok(start)
     }
 
@@ -211,8 +232,32 @@ mod system {
         MapFlags::empty()
     }
 
+    /// Gives advice that nothing depends on: whoever refuses it is not told again.
     #[cfg(target_os = "linux")]
-    fn advise_new(start: NonNull<u8>, len_bytes: usize, huge: bool) -> io::Result<()> {
+    fn advise_new(start: NonNull<u8>, len_bytes: usize, advice: Advice) {
+        let give = |advice| {
+            if ask(Call::Madvise).is_ok() {
+                // SAFETY: the range was mapped by the caller, and none of the two
+                // pieces of advice below changes any content.
+                let _ = unsafe { mm::madvise(start.as_ptr().cast(), len_bytes, advice) };
+            }
+        };
+        if advice.huge_pages {
+            // A kernel without huge pages says EINVAL; the memory works all the
+            // same, and the swap backend's diagnosis tells.
+            give(mm::Advice::LinuxHugepage);
+        }
+        if !advice.core_dumps {
+            give(mm::Advice::LinuxDontDump);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn advise_new(_: NonNull<u8>, _: usize, _: Advice) {}
+
+    /// Asks for zeros in every forked child (`MADV_WIPEONFORK`, Linux 4.14).
+    #[cfg(target_os = "linux")]
+    pub(super) fn wipe_on_fork(start: NonNull<u8>, len_bytes: usize) -> io::Result<()> {
         ask(Call::Madvise)?;
         // SAFETY: the range was mapped by the caller; the advice takes effect in
         // children only.
@@ -223,18 +268,6 @@ mod system {
                 mm::Advice::LinuxWipeOnFork,
             )
         }?;
-        if huge && ask(Call::Madvise).is_ok() {
-            // A kernel without huge pages says EINVAL; the memory works all the
-            // same, and the swap backend's diagnosis tells.
-            // SAFETY: as above; this advice changes no content.
-            let _ =
-                unsafe { mm::madvise(start.as_ptr().cast(), len_bytes, mm::Advice::LinuxHugepage) };
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn advise_new(_: NonNull<u8>, _: usize, _: bool) -> io::Result<()> {
         Ok(())
     }
 
@@ -242,10 +275,16 @@ mod system {
     ///
     /// The range was mapped by [`map`] and nobody will reach it again.
     pub(super) unsafe fn unmap(start: NonNull<u8>, len_bytes: usize) {
-        if len_bytes > 0 && ask(Call::Munmap).is_ok() {
-            // SAFETY: by contract. It can only fail by splitting a mapping when
-            // the process is at its limit of mappings; the range is then leaked.
-            let _ = unsafe { mm::munmap(start.as_ptr().cast(), len_bytes) };
+        if len_bytes == 0 {
+            return;
+        }
+        // SAFETY: by contract.
+        let unmap = || unsafe { mm::munmap(start.as_ptr().cast(), len_bytes) };
+        // It can only fail by splitting a mapping when the process is at its limit
+        // of mappings. The address space is then leaked, but no memory with it.
+        if ask(Call::Munmap).is_err() || unmap().is_err() {
+            // SAFETY: by contract.
+            let _ = unsafe { discard(start, len_bytes) };
         }
     }
 
@@ -271,7 +310,7 @@ mod system {
 
 #[cfg(not(all(unix, not(miri))))]
 mod system {
-    use super::{HUGE_PAGE_BYTES, NonNull, io};
+    use super::{Advice, HUGE_PAGE_BYTES, NonNull, io};
     use std::alloc::{self, Layout};
 
     fn layout(len_bytes: usize) -> io::Result<Layout> {
@@ -279,7 +318,7 @@ mod system {
             .map_err(|_| io::ErrorKind::OutOfMemory.into())
     }
 
-    pub(super) fn map(len_bytes: usize, _huge: bool) -> io::Result<NonNull<u8>> {
+    pub(super) fn map(len_bytes: usize, _: Advice) -> io::Result<NonNull<u8>> {
         let layout = layout(len_bytes)?;
         // SAFETY: mappings are never empty.
         let start = unsafe { alloc::alloc_zeroed(layout) };

@@ -3,15 +3,17 @@
 //!
 //! ```text
 //! mapping   one anonymous, huge-page-aligned mapping   (unsafe: mmap, madvise)
-//! arena     slots cut from mappings, by size class     (no unsafe)
+//! arena     slots, by size class: warm, cold, shared   (unsafe: moves out on drop)
+//! class     the free slots of one size, by region      (no unsafe)
 //! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
 //! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
 //! release   vectors freed so that memory leaves        (unsafe: madvise)
-//! stamp     which process this is, across forks
+//! stamp     which process this is, across forks        (unsafe: pthread_atfork)
 //! ```
 
 mod arena;
 mod chunk_buf;
+mod class;
 mod destination;
 mod mapping;
 mod release;
@@ -19,7 +21,7 @@ mod size_class;
 mod stamp;
 mod window;
 
-pub use arena::{Arena, ArenaUsage};
+pub use arena::{Arena, ArenaBuilder, ArenaUsage};
 pub use chunk_buf::ChunkBuf;
 pub use destination::Destination;
 pub use size_class::SizeClass;

@@ -1,12 +1,26 @@
 //! [`ProcessStamp`]: which process this is, so that a forked child is told from
 //! its parent without a system call.
+//!
+//! On Linux the stamp lives in a page that the kernel wipes in every forked child
+//! (`MADV_WIPEONFORK`, Linux 4.14), so a child sees zero there and stamps itself
+//! anew. Old kernels and some sandboxes refuse that, and others accept it and do
+//! nothing. So the C library is asked, too, to clear the stamp in children that it
+//! forks; and where the kernel refused, every stamp holds the process id as well,
+//! for children that were forked past the library. Asking for the id is a system
+//! call, so such a system pays one for each question.
+//!
+//! A process id alone will not do: it is reused, and the first process of a new
+//! namespace has the same as that of the old one.
+//!
+//! Never waits: a child may be born at any moment, and would wait for a thread that
+//! it does not have.
+
+#![allow(
+    unsafe_code,
+    reason = "publishes a leaked page, and registers a fork handler"
+)]
 
 /// Identifies one process for as long as the machine runs.
-///
-/// A process id will not do: it is reused, and asking for it costs a system
-/// call. On Linux the stamp lives in a page that the kernel wipes in every
-/// forked child (`MADV_WIPEONFORK`, Linux 4.14), so a child sees zero there and
-/// stamps itself anew. Elsewhere it is the process id.
 ///
 /// ```
 /// use pager_core::ProcessStamp;
@@ -15,13 +29,19 @@
 /// assert!(mine.is_current());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProcessStamp(u64);
+pub struct ProcessStamp {
+    /// When the process first asked; zero where there is no such page.
+    nanos: u64,
+    /// The process id, where the page alone does not tell; zero elsewhere.
+    pid: u32,
+}
 
 impl ProcessStamp {
-    /// The stamp of the calling process. Cost on Linux: two loads.
+    /// The stamp of the calling process. Cost on Linux: three loads; a system call
+    /// more where `MADV_WIPEONFORK` is refused.
     #[must_use]
     pub fn current() -> Self {
-        Self(current())
+        current()
     }
 
     /// Whether the calling process is the one that took this stamp.
@@ -32,41 +52,120 @@ impl ProcessStamp {
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
-fn current() -> u64 {
-    use super::mapping::WipedOnFork;
-    use std::sync::OnceLock;
-    use std::sync::atomic::Ordering;
+use on_linux::current;
 
-    static PAGE: OnceLock<Option<WipedOnFork>> = OnceLock::new();
-    let Some(page) = PAGE.get_or_init(|| WipedOnFork::new().ok()) else {
-        // A kernel before 4.14, or no memory for a single page.
-        return u64::from(std::process::id());
-    };
-    // Relaxed, here and below: the value guards nothing but itself, and it never
-    // changes within one process once it is set.
-    let stamp = page.cell().load(Ordering::Relaxed);
-    if stamp != 0 {
-        return stamp;
-    }
-    let fresh = nanos_since_boot();
-    match page
-        .cell()
-        .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
-    {
-        Ok(_) => fresh,
-        Err(winner) => winner,
-    }
-}
-
-/// Later in a child than in its parent, so no two processes of one family share
-/// it; never zero.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn nanos_since_boot() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs() + 1
+mod on_linux {
+    use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+    use super::ProcessStamp;
+    use crate::memory::mapping::StampPage;
+
+    /// The page of this process and its children, once somebody has asked. Never
+    /// freed.
+    static PLACE: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
+
+    struct Place {
+        page: Option<StampPage>,
+        /// In place of the page, where there was no memory for it.
+        instead: AtomicU64,
+        asks_pid: bool,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let page = StampPage::new().ok();
+            let asks_pid = !page.as_ref().is_some_and(StampPage::is_wiped);
+            Self {
+                page,
+                instead: AtomicU64::new(0),
+                asks_pid,
+            }
+        }
+
+        fn cell(&self) -> &AtomicU64 {
+            self.page.as_ref().map_or(&self.instead, StampPage::cell)
+        }
+    }
+
+    pub(super) fn current() -> ProcessStamp {
+        let place = place();
+        let pid = if place.asks_pid {
+            std::process::id()
+        } else {
+            0
+        };
+        let nanos = stamp_in(place.cell());
+        ProcessStamp { nanos, pid }
+    }
+
+    fn stamp_in(cell: &AtomicU64) -> u64 {
+        // Relaxed, here and below: the value guards nothing but itself, and it never
+        // changes within one process once it is set.
+        let stamp = cell.load(Ordering::Relaxed);
+        if stamp != 0 {
+            return stamp;
+        }
+        let fresh = nanos_since_boot();
+        match cell.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => fresh,
+            Err(winner) => winner,
+        }
+    }
+
+    fn place() -> &'static Place {
+        // Acquire pairs with the Release below: who sees the pointer sees the place.
+        let found = PLACE.load(Ordering::Acquire);
+        // SAFETY: the pointer is null or points at a place that is never freed.
+        match unsafe { found.as_ref() } {
+            Some(place) => place,
+            None => first_place(),
+        }
+    }
+
+    #[cold]
+    fn first_place() -> &'static Place {
+        let fresh = Box::into_raw(Box::new(Place::new()));
+        let null = std::ptr::null_mut();
+        match PLACE.compare_exchange(null, fresh, Ordering::Release, Ordering::Acquire) {
+            Ok(_) => {
+                // A refusal (no memory) leaves the page, or the process id.
+                // SAFETY: the handler is a function of this program's lifetime that
+                // is called with no argument, and does what a handler may: an atomic
+                // load and an atomic store.
+                let _ = unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
+                // SAFETY: just leaked, never freed.
+                unsafe { &*fresh }
+            }
+            Err(winner) => {
+                // SAFETY: `fresh` was made above and shown to nobody.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: published by another thread of this process.
+                unsafe { &*winner }
+            }
+        }
+    }
+
+    /// Called by the C library in every child that it forks.
+    extern "C" fn forget_in_child() {
+        // SAFETY: as in `place`.
+        if let Some(place) = unsafe { PLACE.load(Ordering::Acquire).as_ref() } {
+            place.cell().store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Later in a child than in its parent, so no two processes of one family share
+    /// it; never zero.
+    fn nanos_since_boot() -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs() + 1
+    }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-fn current() -> u64 {
-    u64::from(std::process::id())
+fn current() -> ProcessStamp {
+    ProcessStamp {
+        nanos: 0,
+        pid: std::process::id(),
+    }
 }
