@@ -32,8 +32,8 @@ pub(crate) struct ArenaMode {
     /// Room for what is copied and has not left yet; none until the backend has a
     /// registry.
     memory: OnceLock<TransferMemory>,
-    /// The kernel does not know `MADV_POPULATE_READ`. Relaxed: found out anew by
-    /// whoever does not see it yet.
+    /// The kernel does not know `MADV_POPULATE_READ`, or a sandbox does not let it
+    /// be told. Relaxed: found out anew by whoever does not see it yet.
     cannot_populate: AtomicBool,
     /// Found out when first asked.
     has_huge_pages: OnceLock<bool>,
@@ -300,7 +300,11 @@ impl ArenaMode {
     /// Whether the words can be touched although populating failed.
     fn judge(&self, error: io::Error, len_bytes: usize) -> Result<()> {
         match error.kind() {
-            io::ErrorKind::InvalidInput => {
+            // An old kernel says the first, a sandbox any of them; the kernel itself
+            // has no other reason for them here.
+            io::ErrorKind::InvalidInput
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported => {
                 self.cannot_populate.store(true, Ordering::Relaxed);
                 Ok(())
             }

@@ -174,11 +174,21 @@ fn a_slot_is_cut_at_huge_pages() {
 #[test]
 fn an_old_kernel_is_asked_to_populate_only_once() {
     let mode = mode();
-    let refusal = || io::Error::from(io::ErrorKind::InvalidInput);
     assert!(mode.populates());
-    mode.judge(refusal(), 8).unwrap();
+    mode.judge(io::ErrorKind::InvalidInput.into(), 8).unwrap();
     assert!(!mode.populates());
     mode.populate(&[1, 2, 3]).unwrap();
+}
+
+#[test]
+fn a_sandbox_that_refuses_to_populate_is_done_without() {
+    // `EPERM`, `EACCES`, `ENOSYS` and `EOPNOTSUPP`.
+    for number in [1, 13, 38, 95] {
+        let mode = mode();
+        let refusal = io::Error::from_raw_os_error(number);
+        mode.judge(refusal, 8).unwrap();
+        assert!(!mode.populates(), "error {number}");
+    }
 }
 
 #[test]

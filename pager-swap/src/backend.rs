@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pager_core::{
-    Arena, Backend, ChunkKind, InPlace, OwnedChunk, Payload, Result, TransferMemory, Usage, Window,
+    Backend, ChunkKind, InPlace, OwnedChunk, Payload, Result, TransferMemory, Usage, Window,
 };
 
 use crate::arena_mode::ArenaMode;
@@ -61,7 +61,7 @@ impl SwapBackend {
     }
 
     pub(crate) fn from_builder(builder: SwapBuilder) -> Self {
-        let arena = builder.arena.unwrap_or_else(Arena::shared);
+        let arena = builder.chosen_arena();
         Self {
             mode: builder.mode,
             arena_mode: ArenaMode::new(arena, builder.retry_count),

@@ -42,6 +42,10 @@ pub enum SeedAdvice {
 /// Retries of a page-out that left something behind.
 const DEFAULT_RETRY_COUNT: u32 = 2;
 
+/// Bytes of freed slots that an arena of a backend's own keeps warm, as the shared
+/// one does.
+const OWN_WARM_BYTES: usize = 4 << 20;
+
 /// Settings of a [`SwapBackend`].
 ///
 /// ```
@@ -61,6 +65,7 @@ pub struct SwapBuilder {
     pub(crate) mode: SwapMode,
     pub(crate) arena: Option<Arena>,
     pub(crate) retry_count: u32,
+    pub(crate) core_dumps: bool,
 }
 
 impl Default for SwapBuilder {
@@ -69,6 +74,7 @@ impl Default for SwapBuilder {
             mode: SwapMode::default(),
             arena: None,
             retry_count: DEFAULT_RETRY_COUNT,
+            core_dumps: false,
         }
     }
 }
@@ -93,6 +99,30 @@ impl SwapBuilder {
     pub fn retries(mut self, retry_count: u32) -> Self {
         self.retry_count = retry_count;
         self
+    }
+
+    /// Whether a core dump of the process contains the payloads that were copied
+    /// into the arena, and reads back for it what is on swap; no unless set.
+    ///
+    /// With it, and without an [`arena`](Self::arena), the backend has an arena of
+    /// its own. Buffers that were filled in another arena are treated as that one
+    /// was told ([`ArenaBuilder::core_dumps`](pager_core::ArenaBuilder::core_dumps)).
+    /// Seed mode keeps the callers' own memory, which a core dump contains as ever.
+    pub fn core_dumps(mut self, included: bool) -> Self {
+        self.core_dumps = included;
+        self
+    }
+
+    /// The arena that the settings ask for.
+    pub(crate) fn chosen_arena(&self) -> Arena {
+        match &self.arena {
+            Some(arena) => arena.clone(),
+            None if self.core_dumps => Arena::builder()
+                .warm_limit_bytes(OWN_WARM_BYTES)
+                .core_dumps(true)
+                .build(),
+            None => Arena::shared(),
+        }
     }
 
     /// The backend. Opens `/proc/self/pagemap`, once.

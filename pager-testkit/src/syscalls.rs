@@ -116,10 +116,8 @@ impl Fault {
         };
         let is_cause = |source: &io::Error| source.raw_os_error() == Some(errno.number());
         match error {
-            // A mapping that cannot be had or set up is no memory, whatever the reason.
-            Error::OutOfMemory { .. } => {
-                errno == Errno::NoMemory || matches!(self.call, Call::Mmap | Call::Madvise)
-            }
+            // A mapping that cannot be had is no memory, whatever the reason.
+            Error::OutOfMemory { .. } => errno == Errno::NoMemory || self.call == Call::Mmap,
             Error::OutOfSpace { source, .. } => errno == Errno::NoSpace && is_cause(source),
             Error::Io { source, .. } => is_cause(source),
             Error::ScratchUnavailable { source, .. } => source.as_ref().is_some_and(is_cause),

@@ -30,6 +30,8 @@ pub struct PagerBuilder {
     pub(crate) checksums: Option<bool>,
     #[cfg(feature = "file")]
     pub(crate) io: pager_file::IoChoice,
+    #[cfg(feature = "swap")]
+    pub(crate) core_dumps: bool,
     pub(crate) budget_bytes: Option<usize>,
     pub(crate) residency: ResidencyBuilder,
 }
@@ -84,6 +86,14 @@ impl PagerBuilder {
     /// Default: no.
     pub fn allow_memory_fs(mut self, allow: bool) -> Self {
         self.allow_memory_fs = allow;
+        self
+    }
+
+    /// Whether a core dump of the process contains what the swap backend keeps, and
+    /// reads it all back from swap for that. Default: no.
+    #[cfg(feature = "swap")]
+    pub fn core_dumps(mut self, included: bool) -> Self {
+        self.core_dumps = included;
         self
     }
 

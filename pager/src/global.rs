@@ -4,7 +4,8 @@
 //! carry a [`Pager`] around. The process-wide pager is made with default settings
 //! by the first call of any of these functions, unless [`install`] has put one in
 //! place before. It lives until the process ends; whatever its file backend keeps
-//! on disk disappears with the process.
+//! on disk disappears with the process. A forked child finds its parent's, which
+//! refuses it as any other pager does.
 //!
 //! ```
 //! let handle = pager::pageout(&mut [vec![1, 2, 3]])?;
@@ -16,17 +17,20 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
 
+use once_cell::race::OnceBox;
 use pager_core::{Chunk, Destination, HandleInfo, Result, TakeError};
 
 use crate::{BackendKind, Handle, Pager, PagerStats};
 
-static PAGER: OnceLock<Pager> = OnceLock::new();
+/// The first one wins. Nobody waits: a forked child would wait for a thread of its
+/// parent's that was about to make one. Of two threads that both find none, one
+/// makes its own in vain; nothing has been opened for it yet.
+static PAGER: OnceBox<Pager> = OnceBox::new();
 
 /// The process-wide pager.
 pub fn pager() -> &'static Pager {
-    PAGER.get_or_init(Pager::new)
+    PAGER.get_or_init(Box::default)
 }
 
 /// Makes `pager` the process-wide one.
@@ -35,7 +39,7 @@ pub fn pager() -> &'static Pager {
 ///
 /// `pager` itself, if the process has one already.
 pub fn install(pager: Pager) -> Result<(), Box<Pager>> {
-    PAGER.set(pager).map_err(Box::new)
+    PAGER.set(Box::new(pager))
 }
 
 /// [`Pager::backend`] of the process-wide pager.

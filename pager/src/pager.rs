@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use pager_core::{
-    Chunk, Destination, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
+    Chunk, Destination, Error, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
     TakeError,
 };
 
@@ -71,7 +71,7 @@ impl Pager {
             preset: settings.preset,
             owner: ProcessStamp::current(),
             #[cfg(feature = "swap")]
-            swap: pager_core::Registry::with_residency(swap_backend(settings.preset), &residency),
+            swap: pager_core::Registry::with_residency(swap_backend(&settings), &residency),
             #[cfg(feature = "file")]
             file: crate::scratch::ScratchCell::new(crate::scratch::Settings {
                 preset: settings.preset,
@@ -104,9 +104,13 @@ impl Pager {
     ///
     /// # Errors
     ///
-    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled); the selection
-    /// is then as it was.
+    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled), and
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a forked child;
+    /// the selection is then as it was.
     pub fn set_backend(&self, kind: BackendKind) -> Result<()> {
+        if !self.owner.is_current() {
+            return Err(Error::ForeignProcess);
+        }
         self.selector.set(kind.enabled()?);
         Ok(())
     }
@@ -137,7 +141,7 @@ impl Pager {
     }
 
     /// The directory of this process under the scratch root, if the file backend
-    /// has been opened.
+    /// has been opened; none in a forked child, for it is its parent's.
     #[cfg(feature = "file")]
     #[must_use]
     pub fn scratch_dir(&self) -> Option<std::path::PathBuf> {
@@ -319,12 +323,15 @@ impl Default for Pager {
 }
 
 #[cfg(feature = "swap")]
-fn swap_backend(preset: Preset) -> pager_swap::SwapBackend {
+fn swap_backend(settings: &PagerBuilder) -> pager_swap::SwapBackend {
     use pager_swap::{SeedAdvice, SwapMode};
 
-    let mode = match preset {
+    let mode = match settings.preset {
         Preset::Fast => SwapMode::Arena,
         Preset::Seed => SwapMode::Seed(SeedAdvice::Cold),
     };
-    pager_swap::SwapBackend::builder().mode(mode).build()
+    pager_swap::SwapBackend::builder()
+        .mode(mode)
+        .core_dumps(settings.core_dumps)
+        .build()
 }

@@ -9,6 +9,8 @@
 //!    directory is opened before the lock is taken, and closed after. Two threads
 //!    that both find nothing open may both open one; one of the two stays.
 //! 3. A directory that cannot be opened changes nothing, and may be tried again.
+//! 4. In a forked child the lock is never asked for: a thread that is not there may
+//!    hold it. Nothing is open there, and nothing can be opened.
 
 use std::path::{Path, PathBuf};
 
@@ -73,8 +75,9 @@ impl ScratchCell {
         Ok(open)
     }
 
-    /// The registry, if one is open.
+    /// The registry, if one is open; none in a forked child.
     pub(crate) fn current(&self) -> Option<Registry<FileBackend>> {
+        self.check_owner().ok()?;
         self.read().open.as_deref().cloned()
     }
 
@@ -113,8 +116,10 @@ impl ScratchCell {
         Ok(state.open.replace(fresh))
     }
 
-    /// What the open registry and those before it have done.
+    /// What the open registry and those before it have done; nothing in a forked
+    /// child.
     pub(crate) fn stats(&self) -> Option<Stats> {
+        self.check_owner().ok()?;
         let (open, retired) = {
             let state = self.read();
             (state.open.as_deref().cloned()?, state.retired.clone())

@@ -5,7 +5,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-use super::{ChunkBuf, Window};
+use super::{ChunkBuf, Window, try_reserve};
 use crate::backend::ChunkKind;
 use crate::{Error, OwnedChunk, Result};
 
@@ -60,9 +60,7 @@ impl Adopt for Vec<u64> {
         words: usize,
         fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.try_reserve(words).map_err(|_| Error::OutOfMemory {
-            needed_bytes: words.saturating_mul(size_of::<u64>()),
-        })?;
+        try_reserve(self, words, Vec::try_reserve)?;
         fill_exactly(&mut self.spare_capacity_mut()[..words], fill)?;
         let len = self.len() + words;
         // SAFETY: within the capacity reserved above, and `fill_exactly` has

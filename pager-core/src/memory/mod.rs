@@ -6,6 +6,7 @@
 //! arena     slots, by size class: warm, cold, shared   (unsafe: moves out on drop)
 //! class     the free slots of one size, by region      (no unsafe)
 //! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
+//! reserve   room in a vector, or an error
 //! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
 //! release   vectors freed so that memory leaves        (unsafe: madvise)
 //! stamp     which process this is, across forks        (unsafe: pthread_atfork)
@@ -17,6 +18,7 @@ mod class;
 mod destination;
 mod mapping;
 mod release;
+mod reserve;
 mod size_class;
 mod stamp;
 mod window;
@@ -30,6 +32,7 @@ pub use window::Window;
 
 pub(crate) use destination::Adopt;
 pub(crate) use release::release_vec;
+pub(crate) use reserve::try_reserve;
 
 /// Bytes of a huge page, and the alignment of every arena mapping.
 ///

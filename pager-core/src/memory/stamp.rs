@@ -15,10 +15,7 @@
 //! Never waits: a child may be born at any moment, and would wait for a thread that
 //! it does not have.
 
-#![allow(
-    unsafe_code,
-    reason = "publishes a leaked page, and registers a fork handler"
-)]
+#![allow(unsafe_code, reason = "registers a fork handler")]
 
 /// Identifies one process for as long as the machine runs.
 ///
@@ -56,14 +53,16 @@ use on_linux::current;
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod on_linux {
-    use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use once_cell::race::OnceBox;
 
     use super::ProcessStamp;
     use crate::memory::mapping::StampPage;
 
-    /// The page of this process and its children, once somebody has asked. Never
-    /// freed.
-    static PLACE: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
+    /// The page of this process and its children, once somebody has asked. The first
+    /// one wins, and nobody waits.
+    static PLACE: OnceBox<Place> = OnceBox::new();
 
     struct Place {
         page: Option<StampPage>,
@@ -73,14 +72,20 @@ mod on_linux {
     }
 
     impl Place {
-        fn new() -> Self {
+        #[cold]
+        fn new() -> Box<Self> {
+            // A refusal (no memory) leaves the page, or the process id.
+            // SAFETY: the handler is a function of this program's lifetime that is
+            // called with no argument, and does what a handler may: two atomic loads
+            // and an atomic store. Nothing is wrong with having it called twice.
+            let _ = unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
             let page = StampPage::new().ok();
             let asks_pid = !page.as_ref().is_some_and(StampPage::is_wiped);
-            Self {
+            Box::new(Self {
                 page,
                 instead: AtomicU64::new(0),
                 asks_pid,
-            }
+            })
         }
 
         fn cell(&self) -> &AtomicU64 {
@@ -89,7 +94,7 @@ mod on_linux {
     }
 
     pub(super) fn current() -> ProcessStamp {
-        let place = place();
+        let place = PLACE.get_or_init(Place::new);
         let pid = if place.asks_pid {
             std::process::id()
         } else {
@@ -113,43 +118,9 @@ mod on_linux {
         }
     }
 
-    fn place() -> &'static Place {
-        // Acquire pairs with the Release below: who sees the pointer sees the place.
-        let found = PLACE.load(Ordering::Acquire);
-        // SAFETY: the pointer is null or points at a place that is never freed.
-        match unsafe { found.as_ref() } {
-            Some(place) => place,
-            None => first_place(),
-        }
-    }
-
-    #[cold]
-    fn first_place() -> &'static Place {
-        let fresh = Box::into_raw(Box::new(Place::new()));
-        let null = std::ptr::null_mut();
-        match PLACE.compare_exchange(null, fresh, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => {
-                // A refusal (no memory) leaves the page, or the process id.
-                // SAFETY: the handler is a function of this program's lifetime that
-                // is called with no argument, and does what a handler may: an atomic
-                // load and an atomic store.
-                let _ = unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
-                // SAFETY: just leaked, never freed.
-                unsafe { &*fresh }
-            }
-            Err(winner) => {
-                // SAFETY: `fresh` was made above and shown to nobody.
-                drop(unsafe { Box::from_raw(fresh) });
-                // SAFETY: published by another thread of this process.
-                unsafe { &*winner }
-            }
-        }
-    }
-
     /// Called by the C library in every child that it forks.
     extern "C" fn forget_in_child() {
-        // SAFETY: as in `place`.
-        if let Some(place) = unsafe { PLACE.load(Ordering::Acquire).as_ref() } {
+        if let Some(place) = PLACE.get() {
             place.cell().store(0, Ordering::Relaxed);
         }
     }

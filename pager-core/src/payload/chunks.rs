@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::memory::Memory;
 use crate::backend::ChunkKind;
-use crate::memory::{Adopt, ChunkBuf, PAGE_BYTES, SizeClass, Window};
+use crate::memory::{Adopt, ChunkBuf, PAGE_BYTES, SizeClass, Window, try_reserve};
 use crate::{Error, Result};
 
 mod sealed {
@@ -408,10 +408,7 @@ impl<'a> Payload<'a> {
 
 fn copied(words: &[u64]) -> Result<OwnedChunk> {
     let mut copy = Vec::new();
-    copy.try_reserve_exact(words.len())
-        .map_err(|_| Error::OutOfMemory {
-            needed_bytes: size_of_val(words),
-        })?;
+    try_reserve(&mut copy, words.len(), Vec::try_reserve_exact)?;
     copy.extend_from_slice(words);
     Ok(OwnedChunk::Vec(copy))
 }

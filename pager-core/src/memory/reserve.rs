@@ -1,0 +1,64 @@
+//! [`try_reserve`]: room in a `Vec` for what has the size of a payload, or an error.
+//!
+//! Before it says that there is no memory, what the shared arena keeps without need
+//! goes back to the system: the allocator may have failed for want of address space
+//! or of a promise of the kernel's, and the arena may have both to spare.
+
+use std::collections::TryReserveError;
+
+use super::Arena;
+use crate::{Error, Result};
+
+/// Makes room for `additional` words in `vec`, by `reserve`: `Vec::try_reserve` or
+/// `Vec::try_reserve_exact`.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`]; the vector is as it was.
+pub(crate) fn try_reserve(
+    vec: &mut Vec<u64>,
+    additional: usize,
+    reserve: impl Fn(&mut Vec<u64>, usize) -> Result<(), TryReserveError>,
+) -> Result<()> {
+    let refused = |_| Error::OutOfMemory {
+        needed_bytes: additional.saturating_mul(size_of::<u64>()),
+    };
+    reserve(vec, additional)
+        .or_else(|_| {
+            Arena::shared().trim();
+            reserve(vec, additional)
+        })
+        .map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChunkBuf;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_second_attempt_finds_what_the_arena_gave_back() {
+        drop(ChunkBuf::with_capacity(1 << 18).unwrap());
+        let attempts = Cell::new(0);
+        let mut vec = Vec::new();
+        try_reserve(&mut vec, 10, |vec, words| {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() == 1 {
+                return Vec::<u64>::new().try_reserve(usize::MAX);
+            }
+            vec.try_reserve(words)
+        })
+        .unwrap();
+        assert!(vec.capacity() >= 10);
+        assert_eq!(attempts.get(), 2);
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_is_an_error() {
+        let mut vec = vec![1];
+        let error = try_reserve(&mut vec, usize::MAX / 16, Vec::try_reserve_exact).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { .. }));
+        assert_eq!(vec, [1]);
+    }
+}
