@@ -14,11 +14,14 @@
 //! Not for durable data: a payload lives as long as its process.
 //!
 //! A forked child owns nothing of this. [`Registry::pageout`] and every operation
-//! on a [`Handle`] say [`Error::ForeignProcess`], memory of an [`Arena`] reads as
-//! zeros, and dropping handles, buffers and registries does nothing; a child may
-//! do that, leak them, call `exec`, or end, whatever the parent's threads were
-//! doing when it was born. It makes a registry of its own to page out. An
-//! inherited [`Residency`] says the same, and figures and listings are empty.
+//! on a [`Handle`] say [`Error::ForeignProcess`], an [`Arena`] hands nothing out, and
+//! dropping handles and registries does nothing. A [`ChunkBuf`] that it inherits is
+//! memory as any other: it holds what it held, changes in the child are the child's,
+//! it grows into memory of the child's own, and dropping it frees the child's copy.
+//! A child may do all that, or leak what it inherits, call `exec`, or end, whatever
+//! the parent's threads were doing when it was born: no lock of theirs is asked for.
+//! It makes a registry of its own to page out. An inherited [`Residency`] says the
+//! same, and figures and listings are empty.
 //!
 //! ```text
 //! backend    the trait that stores payloads
