@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::words;
-use pager::pager_core::{Arena, ArenaUsage, Chunk, Destination};
+use pager::pager_core::{Arena, Chunk, Destination};
 use pager::{BackendKind, ChunkBuf, Error, Handle, Pager, Preset};
 use pager_file::IoChoice;
 use pager_testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
@@ -207,6 +207,8 @@ fn where_nothing_can_be_mapped_every_operation_says_so_and_nothing_is_lost(
     let stored = pager.pageout_to(kind, &mut [expected.clone()]).unwrap();
     let other = (0..5).map(|_| pager.pageout_to(kind, &mut [expected.clone()]).unwrap());
     let others: Vec<Handle> = other.collect();
+    // One slot is free, for what follows.
+    drop(ChunkBuf::with_capacity(LEN).unwrap());
 
     let injection = Injection::begin(&[Fault {
         call: Call::Mmap,
@@ -273,13 +275,23 @@ fn a_staging_buffer_that_cannot_be_had_is_an_error_of_its_page_out() {
 }
 
 #[test]
-fn an_arena_that_has_no_memory_for_its_lists_does_not_grow() {
+fn an_arena_that_has_no_memory_for_its_lists_maps_one_slot() {
     let _turn = TURN.lock();
     let arena = Arena::new(0);
-    // Slots of a page: a region is cut into thousands of them.
-    assert_refused(without_memory(|| ChunkBuf::with_capacity_in(&arena, 1)));
-    assert_eq!(arena.usage(), ArenaUsage::default());
-    ChunkBuf::with_capacity_in(&arena, 1).unwrap();
+    let slot = || ChunkBuf::with_capacity_in(&arena, 1).unwrap();
+    // Slots of a page, until the next region would be cut into a thousand of them.
+    let held: Vec<ChunkBuf> = (0..1024).map(|_| slot()).collect();
+    let mapped_bytes = arena.usage().mapped_bytes;
+    let one = without_memory(slot);
+    assert_eq!(
+        arena.usage().mapped_bytes,
+        mapped_bytes + one.capacity_bytes()
+    );
+    let next = slot();
+    assert!(arena.usage().mapped_bytes > mapped_bytes + 2 * next.capacity_bytes());
+    drop((held, one, next));
+    assert_eq!(arena.usage().used_bytes, 0);
+    assert_eq!(arena.usage().idle_bytes, arena.usage().mapped_bytes);
 }
 
 /// A prefetch that finds no memory leaves the payload where it is.
