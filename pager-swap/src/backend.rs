@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pager_core::{
-    Backend, ChunkKind, InPlace, OwnedChunk, Payload, Result, TransferMemory, Usage, Window,
+    Backend, ChunkKind, Error, InPlace, OwnedChunk, Payload, ProcessStamp, Result, TransferMemory,
+    Usage, Window,
 };
 
 use crate::arena_mode::ArenaMode;
@@ -29,11 +30,15 @@ use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
 /// When nothing leaves memory any more (no swap, or all of it full), retries
 /// stop after 4 payloads, and after 16 most payloads are left alone and counted
 /// as unreclaimable; one in 64 is tried, and the first success restores all.
+///
+/// A forked child is refused ([`Error::ForeignProcess`]) and told of nothing: what a
+/// thread of the parent had locked is locked there for ever.
 #[derive(Debug)]
 pub struct SwapBackend {
     mode: SwapMode,
     arena_mode: ArenaMode,
     watch: Watch,
+    owner: ProcessStamp,
 }
 
 /// What a [`SwapBackend`] remembers of one payload.
@@ -66,6 +71,15 @@ impl SwapBackend {
             mode: builder.mode,
             arena_mode: ArenaMode::new(arena, builder.retry_count),
             watch: Watch::new(),
+            owner: ProcessStamp::current(),
+        }
+    }
+
+    fn check_owner(&self) -> Result<()> {
+        if self.owner.is_current() {
+            Ok(())
+        } else {
+            Err(Error::ForeignProcess)
         }
     }
 
@@ -84,12 +98,15 @@ impl SwapBackend {
         diagnose::diagnose()
     }
 
-    /// What the backend holds and has done.
+    /// What the backend holds and has done; nothing in a forked child.
     ///
     /// Reads the page-table entries of all live payloads: 2 KiB for each MiB of
     /// them, in one call for up to 128 MiB that lie together. Stops nobody.
     #[must_use]
     pub fn stats(&self) -> SwapStats {
+        if self.check_owner().is_err() {
+            return SwapStats::none(self.mode);
+        }
         let counters = &self.watch.counters;
         let survey = self.watch.survey();
         let logical_bytes = counters.logical_bytes.get();
@@ -155,6 +172,7 @@ impl Backend for SwapBackend {
     }
 
     fn page_out(&self, payload: &mut Payload<'_>) -> Result<SwapSlot> {
+        self.check_owner()?;
         if payload.is_empty() {
             return Ok(SwapSlot(Slot::Empty));
         }
@@ -170,6 +188,7 @@ impl Backend for SwapBackend {
         ranges: &[Range<usize>],
         window: &mut Window<'_>,
     ) -> Result<()> {
+        self.check_owner()?;
         match &slot.0 {
             Slot::Empty => Ok(()),
             Slot::Parked(parked) => self.arena_mode.read(&self.watch, parked, ranges, window),
@@ -182,6 +201,7 @@ impl Backend for SwapBackend {
 
     fn prefetch(&self, slot: &SwapSlot, range: Range<usize>) {
         match &slot.0 {
+            _ if self.check_owner().is_err() => {}
             Slot::Empty => {}
             Slot::Parked(parked) => self.arena_mode.prefetch(parked, range),
             Slot::Kept(kept) => kept.prefetch(range),
@@ -190,6 +210,8 @@ impl Backend for SwapBackend {
 
     fn free(&self, slot: SwapSlot) {
         match slot.0 {
+            // The parent's, and the books about it as well.
+            slot if self.check_owner().is_err() => std::mem::forget(slot),
             Slot::Empty => {}
             Slot::Parked(parked) => self.arena_mode.free(&self.watch, &parked),
             Slot::Kept(kept) => kept.free(&self.watch),
@@ -199,6 +221,9 @@ impl Backend for SwapBackend {
     /// What was seen when payloads were paged out, and what has been brought back since:
     /// counted, so that it costs a few loads. [`stats`](SwapBackend::stats) looks.
     fn usage(&self) -> Usage {
+        if self.check_owner().is_err() {
+            return Usage::default();
+        }
         let counters = &self.watch.counters;
         let mut usage = Usage::default();
         usage.logical_bytes = counters.logical_bytes.get();
@@ -245,6 +270,7 @@ impl InPlace for SwapBackend {
 
     fn detach(&self, slot: SwapSlot, wants: ChunkKind) -> Result<OwnedChunk, SwapSlot> {
         match slot.0 {
+            _ if self.check_owner().is_err() => Err(slot),
             Slot::Empty => Err(slot),
             Slot::Parked(parked) => self
                 .arena_mode
@@ -257,6 +283,7 @@ impl InPlace for SwapBackend {
     }
 
     fn page_in(&self, slot: &SwapSlot, range: Range<usize>) -> Result<bool> {
+        self.check_owner()?;
         match &slot.0 {
             Slot::Empty => {}
             Slot::Parked(parked) => self.arena_mode.page_in(&self.watch, parked, range)?,
@@ -266,7 +293,9 @@ impl InPlace for SwapBackend {
     }
 
     fn release(&self, slot: &SwapSlot, range: Range<usize>) {
-        if let Slot::Parked(parked) = &slot.0 {
+        if let Slot::Parked(parked) = &slot.0
+            && self.check_owner().is_ok()
+        {
             self.arena_mode.release(&self.watch, parked, range);
         }
     }

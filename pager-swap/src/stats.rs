@@ -53,6 +53,31 @@ pub struct SwapStats {
     pub populates: bool,
 }
 
+impl SwapStats {
+    /// Of a backend that holds nothing here.
+    pub(crate) fn none(mode: SwapMode) -> Self {
+        Self {
+            mode,
+            observed: false,
+            live_payloads: 0,
+            logical_bytes: 0,
+            resident_bytes: 0,
+            swapped_bytes: 0,
+            unreclaimable_bytes: 0,
+            read_back_bytes: 0,
+            adopted_count: 0,
+            copied_bytes: 0,
+            hint_count: 0,
+            retry_count: 0,
+            refused_count: 0,
+            left_alone_count: 0,
+            stayed_bytes: 0,
+            repeated_count: 0,
+            populates: true,
+        }
+    }
+}
+
 impl fmt::Display for SwapStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

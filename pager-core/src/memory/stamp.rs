@@ -65,9 +65,9 @@ mod on_linux {
     static PLACE: OnceBox<Place> = OnceBox::new();
 
     struct Place {
-        page: Option<StampPage>,
-        /// In place of the page, where there was no memory for it.
-        instead: AtomicU64,
+        /// In a page that is never unmapped; in ordinary memory where there was no
+        /// memory for a page.
+        cell: &'static AtomicU64,
         asks_pid: bool,
     }
 
@@ -79,17 +79,21 @@ mod on_linux {
             // called with no argument, and does what a handler may: two atomic loads
             // and an atomic store. Nothing is wrong with having it called twice.
             let _ = unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
-            let page = StampPage::new().ok();
-            let asks_pid = !page.as_ref().is_some_and(StampPage::is_wiped);
-            Box::new(Self {
-                page,
-                instead: AtomicU64::new(0),
-                asks_pid,
-            })
-        }
-
-        fn cell(&self) -> &AtomicU64 {
-            self.page.as_ref().map_or(&self.instead, StampPage::cell)
+            // Two threads that are the first at once leak one of two pages.
+            let place = match StampPage::new() {
+                Ok(page) => {
+                    let page = Box::leak(Box::new(page));
+                    Self {
+                        cell: page.cell(),
+                        asks_pid: !page.is_wiped(),
+                    }
+                }
+                Err(_) => Self {
+                    cell: Box::leak(Box::new(AtomicU64::new(0))),
+                    asks_pid: true,
+                },
+            };
+            Box::new(place)
         }
     }
 
@@ -100,7 +104,7 @@ mod on_linux {
         } else {
             0
         };
-        let nanos = stamp_in(place.cell());
+        let nanos = stamp_in(place.cell);
         ProcessStamp { nanos, pid }
     }
 
@@ -121,7 +125,7 @@ mod on_linux {
     /// Called by the C library in every child that it forks.
     extern "C" fn forget_in_child() {
         if let Some(place) = PLACE.get() {
-            place.cell().store(0, Ordering::Relaxed);
+            place.cell.store(0, Ordering::Relaxed);
         }
     }
 
