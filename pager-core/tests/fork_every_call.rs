@@ -110,7 +110,7 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
         own.live_handles() == 0
     }),
     ("Registry::residency", |it| {
-        it.registry.residency().is_some()
+        it.registry.residency().stats().resident_bytes == 0
     }),
     ("Registry::backend", |it| {
         !format!("{:?}", it.registry.backend()).is_empty()
@@ -183,10 +183,20 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
         it.each_full(|handle| handle.backend() == "memory")
     }),
     ("Handle::read_at", |it| {
-        it.each_full(|handle| is_refused(handle.read_at(0, WORDS, &mut Vec::new())))
+        const FAR: usize = usize::MAX;
+        let places = [(0, WORDS), (0, 0), (FAR, 0), (0, 9999), (9, FAR)];
+        it.handles.iter().all(|handle| {
+            let refused = |(at, len)| is_refused(handle.read_at(at, len, &mut Vec::new()));
+            places.into_iter().all(refused)
+        })
     }),
     ("Handle::read_at_many", |it| {
-        it.each_full(|handle| is_refused(handle.read_at_many(&[1..2, 0..1], &mut Vec::new())))
+        #[allow(clippy::reversed_empty_ranges, reason = "it must not matter")]
+        let lists = [&[][..], &[1..2, 0..1], &[0..0, 0..0], &[3..2, 0..0]];
+        it.handles.iter().all(|handle| {
+            let refused = |ranges| is_refused(handle.read_at_many(ranges, &mut Vec::new()));
+            lists.into_iter().all(refused)
+        })
     }),
     ("Handle::prefetch", |it| {
         it.handles.iter().for_each(Handle::prefetch);

@@ -10,7 +10,7 @@ use std::fmt;
 use super::memory::Memory;
 use crate::backend::ChunkKind;
 use crate::memory::{Adopt, ChunkBuf, PAGE_BYTES, SizeClass, Window, try_reserve};
-use crate::{Error, Result};
+use crate::Result;
 
 mod sealed {
     use super::{ChunkBuf, OwnedChunk};
@@ -269,7 +269,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`]; the chunks are as they were.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory); the chunks are as they were.
     pub fn try_take_chunks(&mut self) -> Result<Vec<OwnedChunk>> {
         if self.lent {
             let full = self.chunks().filter(|words| !words.is_empty());
@@ -317,7 +317,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub(crate) fn compacted(&self) -> Result<Option<OwnedChunk>> {
         if self.is_empty() || !self.is_roomy() {
             return Ok(None);
@@ -325,10 +325,7 @@ impl<'a> Payload<'a> {
         let mut copy = match self.kind() {
             ChunkKind::Vec => {
                 let mut vec = Vec::new();
-                vec.try_reserve_exact(self.len)
-                    .map_err(|_| Error::OutOfMemory {
-                        needed_bytes: self.len_bytes(),
-                    })?;
+                try_reserve(&mut vec, self.len, Vec::try_reserve_exact)?;
                 OwnedChunk::Vec(vec)
             }
             ChunkKind::Buf => OwnedChunk::Buf(ChunkBuf::new()),
@@ -356,7 +353,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`]; every chunk is then as it was.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory); every chunk is then as it was.
     pub(crate) fn into_memory(&mut self) -> Result<Memory> {
         let copy = self.compacted()?;
         Ok(self.moved(copy))
