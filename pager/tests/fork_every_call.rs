@@ -353,7 +353,6 @@ const OTHERS: &[Call<Inherited>] = &[
 ];
 
 #[test]
-#[ignore = "waits for the handles to ask whose they are before they look at a range"]
 fn a_read_is_refused_before_anybody_looks_at_its_ranges() {
     let root = tempfile::tempdir_in("/var/tmp").unwrap();
     let settings = Pager::builder().scratch_dir(root.path());
