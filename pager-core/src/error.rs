@@ -5,6 +5,9 @@
 //! operation that returns it has left its inputs as they were, and an operation
 //! that consumes its input gives it back inside [`TakeError`].
 
+mod permanent;
+mod to_io;
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -100,6 +103,20 @@ pub enum Error {
         path: Option<PathBuf>,
         /// What the system said.
         source: io::Error,
+    },
+    /// A backend that is not part of pager failed in a way of its own.
+    ///
+    /// For whoever implements [`Backend`](crate::Backend) over something that is no
+    /// file and no memory: the cause is theirs, whole, and can be downcast. What a
+    /// variant above describes belongs there, so that programs can tell it apart.
+    #[error("{backend}: {operation} failed")]
+    Backend {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What was attempted, as a verb: `put`, `fetch`, …
+        operation: &'static str,
+        /// What the backend's own means said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The backend asked for is not in this build (a cargo feature is off).
     #[error("backend {backend} is not part of this build: enable the cargo feature of that name")]
@@ -246,6 +263,20 @@ impl Error {
                 path,
                 source,
             },
+        }
+    }
+
+    /// Wraps what a backend outside pager has met: see [`Error::Backend`].
+    #[must_use]
+    pub fn from_backend(
+        backend: &'static str,
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Backend {
+            backend,
+            operation,
+            source: source.into(),
         }
     }
 

@@ -27,7 +27,8 @@ fn a_failed_pageout_leaves_the_chunks_untouched(
         Failure::QuotaExceeded,
         Failure::OutOfMemory,
         Failure::Corrupt,
-        Failure::Io
+        Failure::Io,
+        Failure::Backend
     )]
     failure: Failure,
 ) {
@@ -52,7 +53,7 @@ fn a_failed_pageout_leaves_the_chunks_untouched(
 
 #[rstest]
 fn a_failed_read_leaves_the_destination_untouched(
-    #[values(Failure::Corrupt, Failure::Io)] failure: Failure,
+    #[values(Failure::Corrupt, Failure::Io, Failure::Backend)] failure: Failure,
 ) {
     let registry = faulty();
     let handle = registry.pageout(&mut [words(1, 700)]).unwrap();

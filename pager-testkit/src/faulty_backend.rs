@@ -31,16 +31,19 @@ pub enum Failure {
     Corrupt,
     /// [`Error::Io`]: the device said `EIO`.
     Io,
+    /// [`Error::Backend`]: the backend's own means failed.
+    Backend,
 }
 
 impl Failure {
     /// Every failure there is, for tests that try them all.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::OutOfSpace,
         Self::QuotaExceeded,
         Self::OutOfMemory,
         Self::Corrupt,
         Self::Io,
+        Self::Backend,
     ];
 
     /// Whether `error` is what this failure makes.
@@ -53,6 +56,7 @@ impl Failure {
                 | (Self::OutOfMemory, Error::OutOfMemory { .. })
                 | (Self::Corrupt, Error::Corrupt { .. })
                 | (Self::Io, Error::Io { .. })
+                | (Self::Backend, Error::Backend { .. })
         )
     }
 
@@ -87,6 +91,7 @@ impl Failure {
                 path: None,
                 source: io::Error::other("failed on demand"),
             },
+            Self::Backend => Error::from_backend(backend, operation, "failed on demand"),
         }
     }
 }
