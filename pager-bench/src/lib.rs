@@ -15,6 +15,8 @@
 //! soak      random operations on many threads, compared with a model
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod buffer;
 pub mod ceiling;
 pub mod data;

@@ -342,7 +342,7 @@ fn end(output: &Output) -> Result<End, String> {
     let panicked = said.contains("panicked at");
     match output.status.code() {
         Some(0) if !panicked && printed.contains("\"verified\":true") => Ok(End::Verified),
-        Some(1) if !panicked && said.starts_with("Error: ") => Ok(End::Told),
+        Some(1) if !panicked && said.starts_with("merge: ") => Ok(End::Told),
         code => Err(format!("ended with {code:?}: {said}{printed}")),
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Ends with a failure when the output was to be verified and a word is wrong.
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use pager::{BackendKind, Pager, Preset};
 use pager_bench::buffer::Buffer;
@@ -18,6 +21,7 @@ use pager_bench::report::{Report, Setting};
 use pager_bench::store::Store;
 use pager_bench::{CHUNK_BYTES, bytes_of_gib};
 use pager_core::ChunkBuf;
+use pager_tool::{ensure_disk, ensure_machine, ensure_memory, print, print_json, usable_bytes};
 
 /// Builds two chains of 2 MiB chunks, pages them out, merges them.
 #[derive(Debug, Parser)]
@@ -55,7 +59,7 @@ struct Args {
     #[arg(long)]
     budget: Option<ByteSize>,
     /// Background threads of the pager.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(..=1024))]
     io_threads: usize,
     /// Keep no checksums of what the file backend stores: what they cost is the
     /// difference.
@@ -95,15 +99,19 @@ enum ChunksArg {
     Buf,
 }
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
-    let config = config(&args)?;
-    let store = store(&args)?;
+fn main() -> ExitCode {
+    pager_tool::run(|args: Args| merge(&args))
+}
+
+fn merge(args: &Args) -> Result<ExitCode> {
+    let config = config(args)?;
+    ensure_room(args, &config)?;
+    let store = store(args)?;
     let (outcome, chunks) = match args.chunks {
         ChunksArg::Vec => run::<Vec<u64>>(&config, &store)?,
         ChunksArg::Buf => run::<ChunkBuf>(&config, &store)?,
     };
-    let scratch = scratch(&args);
+    let scratch = scratch(args);
     let setting = Setting {
         backend: args.backend.0.map_or("none", BackendKind::name).to_owned(),
         preset: args.preset.to_string(),
@@ -114,9 +122,9 @@ fn main() -> Result<ExitCode> {
     };
     let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        print_json(&report)?;
     } else {
-        println!("{report}");
+        print(&report)?;
     }
     Ok(match report.mismatch {
         Some(_) => ExitCode::FAILURE,
@@ -148,6 +156,25 @@ fn config(args: &Args) -> Result<Config> {
         die_young: args.die_young,
         verify: args.verify,
     })
+}
+
+/// Refuses what can only end in an allocation that fails, a full disk, or the
+/// kernel's killer. What a memory cgroup makes of the rest is what is measured.
+fn ensure_room(args: &Args, config: &Config) -> Result<()> {
+    if let Some(budget) = args.budget {
+        ensure_memory("--budget", budget.as_u64())?;
+    }
+    // Chunks that die young are gone before the next one is built.
+    let kept =
+        u64::from(config.chain_chunks - merge::doomed_below(config.chain_chunks, config.die_young));
+    let bytes = kept.saturating_mul(2 * CHUNK_BYTES as u64);
+    match args.backend.0 {
+        Some(BackendKind::File) => {
+            ensure_disk("--chain-gib", bytes, usable_bytes(), &scratch(args))?;
+        }
+        _ => ensure_machine("--chain-gib", bytes)?,
+    }
+    Ok(())
 }
 
 fn store(args: &Args) -> Result<Store> {

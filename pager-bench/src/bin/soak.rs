@@ -3,6 +3,8 @@
 //! Ends with code 1 when a word was wrong, an operation failed, or something was
 //! left at the end; with code 3 when the threads do not come to an end.
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use pager::{Pager, Preset};
 use pager_bench::soak::{self, Config, Progress};
+use pager_tool::{ensure_disk, ensure_memory, machine_bytes, print, print_json, warn};
 
 /// How long after the time is over the threads may still be at work.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -51,10 +54,14 @@ struct Args {
     json: bool,
 }
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
-    let config = config(&args)?;
+fn main() -> ExitCode {
+    pager_tool::run(|args: Args| soak(&args))
+}
+
+fn soak(args: &Args) -> Result<ExitCode> {
+    let config = config(args)?;
     let scratch = pager_bench::direct::scratch_or_default(args.scratch.as_deref());
+    ensure_disk("--live", config.live_limit_bytes, machine_bytes(), &scratch)?;
     let pager = Pager::builder()
         .preset(args.preset)
         .budget_bytes(config.budget_bytes)
@@ -66,22 +73,19 @@ fn main() -> Result<ExitCode> {
         if on_terminal {
             show(progress, config.duration);
         }
-        if progress.elapsed > config.duration + PATIENCE {
-            eprintln!(
-                "stuck (seed {}): {progress:?}\n{}",
-                config.seed,
-                pager.stats()
-            );
+        if progress.elapsed > config.duration.saturating_add(PATIENCE) {
+            let (seed, stats) = (config.seed, pager.stats());
+            warn(format_args!("stuck (seed {seed}): {progress:?}\n{stats}"));
             std::process::exit(3);
         }
     })?;
     if on_terminal {
-        eprintln!();
+        warn("");
     }
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        print_json(&report)?;
     } else {
-        println!("{report}");
+        print(&report)?;
     }
     Ok(if report.is_clean() {
         ExitCode::SUCCESS
@@ -103,6 +107,14 @@ fn config(args: &Args) -> Result<Config> {
         .map_or(args.budget.as_u64().saturating_mul(16), |live| {
             live.as_u64()
         });
+    let max_chunk_bytes = usize::try_from(args.max_chunk.as_u64())?;
+    ensure_memory("--budget", args.budget.as_u64())?;
+    // A payload, and the words that it is compared with.
+    let payload_bytes = args
+        .max_chunk
+        .as_u64()
+        .saturating_mul(2 * soak::MAX_CHUNKS as u64);
+    ensure_memory("--max-chunk", payload_bytes)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seed = args
         .seed
@@ -112,7 +124,7 @@ fn config(args: &Args) -> Result<Config> {
         threads: args.threads,
         budget_bytes,
         live_limit_bytes: live_limit,
-        max_chunk_bytes: usize::try_from(args.max_chunk.as_u64())?,
+        max_chunk_bytes,
         seed,
     })
 }

@@ -150,7 +150,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
         }
         for place in 0..pairs.len() {
             if ahead > 0
-                && let Some(Some(next)) = pairs.get(place + ahead)
+                && let Some(Some(next)) = pairs.get(place.saturating_add(ahead))
             {
                 self.prefetch(next);
             }

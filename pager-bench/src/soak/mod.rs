@@ -24,10 +24,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use pager::Pager;
 
 use payload::Kept;
+pub use payload::MAX_CHUNKS;
 pub use report::{Left, Report};
 use tally::Tally;
 pub use tally::{OPERATIONS, Operation};
@@ -129,14 +130,16 @@ pub fn run(pager: &Pager, config: &Config, mut tell: impl FnMut(Progress)) -> Re
         "a chunk has at least one word"
     );
     ensure!(
-        config.live_limit_bytes >= 2 * payload::MAX_CHUNKS as u64 * config.max_chunk_bytes as u64,
+        config.live_limit_bytes
+            >= (config.max_chunk_bytes as u64).saturating_mul(2 * MAX_CHUNKS as u64),
         "the live limit must have room for two payloads of the largest size"
     );
     let since = Instant::now();
+    let deadline = since.checked_add(config.duration);
     let shared = Shared {
         pager,
         config,
-        deadline: since + config.duration,
+        deadline: deadline.context("the clock does not go so far")?,
         tally: Tally::default(),
         live_bytes: AtomicU64::new(0),
         gallery: RwLock::default(),

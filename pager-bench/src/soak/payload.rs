@@ -10,7 +10,7 @@ use pager::Handle;
 use super::dice::Dice;
 
 /// The most chunks of a payload.
-pub(super) const MAX_CHUNKS: usize = 4;
+pub const MAX_CHUNKS: usize = 4;
 
 /// Most chunks have at least so many bytes, if the largest may have more.
 const USUAL_MIN_BYTES: usize = 64 << 10;

@@ -7,7 +7,7 @@ use pager::{Handle, Pager};
 
 use crate::column::PagedColumn;
 use crate::digest::Digest;
-use crate::plan::Plan;
+use crate::plan::{Plan, buffer};
 use crate::report::Progress;
 use crate::runs::Run;
 use crate::table::{COLUMN_COUNT, KEY_COLUMN_COUNT, KEY_COLUMNS};
@@ -23,8 +23,8 @@ pub(crate) fn read_back(
     let mut columns = sorted.map(PagedColumn::into_chunks);
     let mut digest = Digest::default();
     let mut order = OrderCheck::default();
-    let mut words = Vec::with_capacity(plan.chunk_words);
-    let mut row_hashes = Vec::with_capacity(plan.chunk_words);
+    let mut words = buffer(plan.chunk_words)?;
+    let mut row_hashes = buffer(plan.chunk_words)?;
     while !columns[0].is_empty() {
         row_hashes.clear();
         for column in 0..COLUMN_COUNT {

@@ -27,6 +27,8 @@
 //! report   phases, progress and the summary
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod check;
 mod column;
 mod digest;
@@ -36,13 +38,14 @@ mod report;
 mod runs;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use clap::Parser;
 use pager::{BackendKind, Pager, Preset};
+use pager_tool::{ensure_disk, ensure_machine, ensure_memory, usable_bytes};
 
 use crate::plan::Plan;
 use crate::report::{Report, Summary};
@@ -68,13 +71,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("spill_sort: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    pager_tool::run(|options: Options| run(&options).map(|()| ExitCode::SUCCESS))
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
@@ -82,9 +79,12 @@ fn run(options: &Options) -> anyhow::Result<()> {
         options.scale.is_finite() && options.scale >= 0.001,
         "--scale must be at least 0.001"
     );
-    let plan = Plan::new(options.budget.as_u64())?;
+    ensure_memory("--budget", options.budget.as_u64())?;
+    let expected_rows = table::expected_rows(options.scale);
+    let plan = Plan::new(options.budget.as_u64(), expected_rows)?;
     let pager = make_pager(options, &plan).context("cannot set the pager up")?;
-    let mut report = Report::new(table::expected_rows(options.scale));
+    ensure_room(options, &pager, expected_rows)?;
+    let mut report = Report::new(expected_rows);
 
     let runs = report.phase("build runs", |progress| {
         runs::build(&pager, &plan, options.scale, progress)
@@ -106,9 +106,24 @@ fn run(options: &Options) -> anyhow::Result<()> {
         budget_bytes: plan.budget_bytes,
         pager_bytes: plan.pager_bytes,
         buffer_bytes: plan.buffer_bytes().max(merge_plan.buffer_bytes()),
-    });
+    })?;
     output.compare(&runs.digest)?;
-    println!("check: ok");
+    Ok(pager_tool::print("check: ok")?)
+}
+
+/// Refuses a table that the backend has no room for, before it fills a disk or
+/// calls the kernel's killer.
+fn ensure_room(options: &Options, pager: &Pager, expected_rows: u64) -> anyhow::Result<()> {
+    let table_bytes = expected_rows.saturating_mul(table::ROW_BYTES);
+    match pager.backend() {
+        BackendKind::File => {
+            let default_root = Path::new("/var/tmp");
+            let scratch = pager.scratch_dir().or_else(|| options.scratch.clone());
+            let root = scratch.as_deref().unwrap_or(default_root);
+            ensure_disk("--scale", table_bytes, usable_bytes(), root)?;
+        }
+        _ => ensure_machine("--scale", table_bytes)?,
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 use pager::Pager;
 
 use crate::column::PagedColumn;
-use crate::plan::MergePlan;
+use crate::plan::{MergePlan, buffer};
 use crate::report::Progress;
 use crate::runs::Run;
 use crate::table::{COLUMN_COUNT, KEY_COLUMN_COUNT, KEY_COLUMNS};
@@ -32,8 +32,8 @@ pub(crate) fn merge(
 ) -> anyhow::Result<Run> {
     let mut output: Run = array::from_fn(|_| PagedColumn::new(plan.chunk_words));
     let mut order = Order::new(pager, plan, &runs)?;
-    let mut gather = Gather::new(plan);
-    let mut sources = Vec::with_capacity(plan.batch_rows);
+    let mut gather = Gather::new(plan)?;
+    let mut sources = buffer(plan.batch_rows)?;
     let mut merged = vec![0; runs.len()];
     loop {
         sources.clear();
@@ -77,7 +77,7 @@ impl Order {
         let mut heads = BinaryHeap::with_capacity(runs.len());
         let mut streams = Vec::with_capacity(runs.len());
         for (number, run) in runs.iter().enumerate() {
-            let mut stream = KeyStream::new(plan.key_block_words);
+            let mut stream = KeyStream::new(plan.key_block_words)?;
             if let Some(key) = stream.next(pager, run)? {
                 heads.push(Reverse((key, u32::try_from(number)?)));
             }
@@ -123,13 +123,17 @@ struct KeyStream {
 }
 
 impl KeyStream {
-    fn new(block_words: usize) -> Self {
-        Self {
-            blocks: array::from_fn(|_| Vec::with_capacity(block_words)),
+    fn new(block_words: usize) -> pager::Result<Self> {
+        let mut blocks: [Vec<u64>; KEY_COLUMN_COUNT] = array::from_fn(|_| Vec::new());
+        for block in &mut blocks {
+            *block = buffer(block_words)?;
+        }
+        Ok(Self {
+            blocks,
             block_words,
             next: 0,
             end_row: 0,
-        }
+        })
     }
 
     /// The next key of `run`, unless that was all.
@@ -168,12 +172,12 @@ struct Gather {
 }
 
 impl Gather {
-    fn new(plan: &MergePlan) -> Self {
-        Self {
-            input: Vec::with_capacity(plan.batch_rows),
-            chunk: Vec::with_capacity(plan.chunk_words),
+    fn new(plan: &MergePlan) -> pager::Result<Self> {
+        Ok(Self {
+            input: buffer(plan.batch_rows)?,
+            chunk: buffer(plan.chunk_words)?,
             chunk_words: plan.chunk_words,
-        }
+        })
     }
 
     /// Reads `ranges[r]` of the column of every run `r`, and pages its words out

@@ -48,7 +48,9 @@ pub(crate) struct MergePlan {
 }
 
 impl Plan {
-    pub(crate) fn new(budget_bytes: u64) -> anyhow::Result<Self> {
+    /// Divides `budget_bytes`; a run is never planned for more rows than the whole
+    /// table is expected to have, whatever the budget allows.
+    pub(crate) fn new(budget_bytes: u64, expected_rows: u64) -> anyhow::Result<Self> {
         ensure!(
             budget_bytes >= MIN_BUDGET_BYTES,
             "--budget must be at least 4MiB"
@@ -60,13 +62,16 @@ impl Plan {
         let chunk_words = largest_power_of_two(own_bytes / 16 / WORD_BYTES).min(CHUNK_WORDS);
         let text_bytes = (own_bytes / 8).min(MAX_TEXT_BYTES);
         let run_bytes = own_bytes - text_bytes - chunk_words * WORD_BYTES;
+        // The table may be a little longer than expected; then there is one run more.
+        let table_rows = expected_rows.saturating_add(expected_rows / 64 + 1024);
+        let run_rows = (run_bytes / BUILD_ROW_BYTES).min(table_rows);
         Ok(Self {
             budget_bytes,
             pager_bytes,
             text_bytes,
             chunk_words: usize::try_from(chunk_words)?,
             // The sort keys number the rows of a run in 32 bits.
-            run_rows: usize::try_from((run_bytes / BUILD_ROW_BYTES).min(u32::MAX.into()))?,
+            run_rows: usize::try_from(run_rows.min(u32::MAX.into()))?,
         })
     }
 
@@ -107,6 +112,17 @@ impl MergePlan {
         (key_words + self.chunk_words) as u64 * WORD_BYTES
             + self.batch_rows as u64 * BATCH_ROW_BYTES
     }
+}
+
+/// A buffer of `len` items, or the error that there is no memory for it.
+pub(crate) fn buffer<T>(len: usize) -> pager::Result<Vec<T>> {
+    let mut buffer = Vec::new();
+    buffer
+        .try_reserve_exact(len)
+        .map_err(|_| pager::Error::OutOfMemory {
+            needed_bytes: len.saturating_mul(size_of::<T>()),
+        })?;
+    Ok(buffer)
 }
 
 /// The largest power of two that is not above `limit`, which is not zero.

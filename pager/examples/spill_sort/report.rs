@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use pager::{BackendKind, Pager};
+use pager_tool::{OutputError, print};
 
-use crate::table::COLUMN_COUNT;
+use crate::table::{COLUMN_COUNT, ROW_BYTES};
 
 /// Progress of one phase in rows; drawn on a terminal only.
 #[derive(Debug)]
@@ -65,55 +66,64 @@ impl Report {
         result
     }
 
-    pub(crate) fn print(&self, summary: &Summary<'_>) {
-        let table_bytes = summary.rows * COLUMN_COUNT as u64 * size_of::<u64>() as u64;
-        let stats = summary.pager.stats();
-        let (total, active) = (&stats.total, stats.active);
-        println!(
+    pub(crate) fn print(&self, summary: &Summary<'_>) -> Result<(), OutputError> {
+        let table_bytes = summary.rows * ROW_BYTES;
+        print(format_args!(
             "lineitem at scale {}: {} rows, {COLUMN_COUNT} columns, {}",
             summary.scale,
             summary.rows,
             size(table_bytes)
-        );
-        println!("backend    {active}, preset {}", summary.pager.preset());
-        if let Some(of) = stats.of(active)
-            && !of.backend.how.is_empty()
-        {
-            println!("           {}", of.backend.how);
-        }
-        if let (BackendKind::File, Some(path)) = (active, summary.pager.scratch_dir()) {
-            println!("scratch    {}", path.display());
-        }
-        println!(
-            "memory     buffers of at most {} and {} for the pager in a budget of {}; {} sorted runs",
-            size(summary.buffer_bytes),
-            size(summary.pager_bytes),
-            size(summary.budget_bytes),
-            summary.run_count
-        );
-        println!(
-            "paged out  {} in {} page-outs",
-            size(total.paged_out_bytes),
-            total.pageouts
-        );
-        println!(
-            "paged in   {} in {} range reads and {} takes",
-            size(total.read_bytes + total.taken_bytes),
-            total.reads,
-            total.takes
-        );
+        ))?;
+        print_pager(summary)?;
         match peak_rss_bytes() {
-            Some(bytes) => println!("peak RSS   {}", size(bytes)),
-            None => println!("peak RSS   not known on this platform"),
+            Some(bytes) => print(format_args!("peak RSS   {}", size(bytes)))?,
+            None => print("peak RSS   not known on this platform")?,
         }
         for (name, time) in &self.phases {
             let seconds = time.as_secs_f64();
-            println!(
+            print(format_args!(
                 "{name:<10} {seconds:.2} s, {:.0} MiB/s",
                 mib(table_bytes) / seconds.max(1e-9)
-            );
+            ))?;
         }
+        Ok(())
     }
+}
+
+/// What was paged, where to, and how much memory that took.
+fn print_pager(summary: &Summary<'_>) -> Result<(), OutputError> {
+    let stats = summary.pager.stats();
+    let (total, active) = (&stats.total, stats.active);
+    print(format_args!(
+        "backend    {active}, preset {}",
+        summary.pager.preset()
+    ))?;
+    if let Some(of) = stats.of(active)
+        && !of.backend.how.is_empty()
+    {
+        print(format_args!("           {}", of.backend.how))?;
+    }
+    if let (BackendKind::File, Some(path)) = (active, summary.pager.scratch_dir()) {
+        print(format_args!("scratch    {}", path.display()))?;
+    }
+    print(format_args!(
+        "memory     buffers of at most {} and {} for the pager in a budget of {}; {} sorted runs",
+        size(summary.buffer_bytes),
+        size(summary.pager_bytes),
+        size(summary.budget_bytes),
+        summary.run_count
+    ))?;
+    print(format_args!(
+        "paged out  {} in {} page-outs",
+        size(total.paged_out_bytes),
+        total.pageouts
+    ))?;
+    print(format_args!(
+        "paged in   {} in {} range reads and {} takes",
+        size(total.read_bytes + total.taken_bytes),
+        total.reads,
+        total.takes
+    ))
 }
 
 fn size(bytes: u64) -> String {

@@ -9,7 +9,7 @@ use tpchgen::text::TextPool;
 
 use crate::column::PagedColumn;
 use crate::digest::Digest;
-use crate::plan::Plan;
+use crate::plan::{Plan, buffer};
 use crate::report::Progress;
 use crate::table::{COLUMN_COUNT, KEY_COLUMNS, Row, encode};
 
@@ -49,7 +49,7 @@ pub(crate) fn build(
         distributions,
         &text_pool,
     );
-    let mut rows = RowBuffer::new(plan);
+    let mut rows = RowBuffer::new(plan)?;
     let mut built = Runs {
         runs: Vec::new(),
         digest: Digest::default(),
@@ -81,14 +81,18 @@ struct RowBuffer {
 }
 
 impl RowBuffer {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            columns: array::from_fn(|_| Vec::with_capacity(plan.run_rows)),
-            keys: Vec::with_capacity(plan.run_rows),
-            chunk: Vec::with_capacity(plan.chunk_words),
+    fn new(plan: &Plan) -> pager::Result<Self> {
+        let mut columns: [Vec<u64>; COLUMN_COUNT] = array::from_fn(|_| Vec::new());
+        for column in &mut columns {
+            *column = buffer(plan.run_rows)?;
+        }
+        Ok(Self {
+            columns,
+            keys: buffer(plan.run_rows)?,
+            chunk: buffer(plan.chunk_words)?,
             chunk_words: plan.chunk_words,
             capacity_rows: plan.run_rows,
-        }
+        })
     }
 
     fn len(&self) -> usize {

@@ -9,6 +9,8 @@ use tpchgen::generators::LineItem;
 
 /// Columns of the table.
 pub(crate) const COLUMN_COUNT: usize = 16;
+/// Bytes of a row.
+pub(crate) const ROW_BYTES: u64 = (COLUMN_COUNT * size_of::<u64>()) as u64;
 /// Columns of the sort key.
 pub(crate) const KEY_COLUMN_COUNT: usize = 3;
 

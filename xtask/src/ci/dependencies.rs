@@ -5,6 +5,7 @@
 
 use crate::cargo::cargo;
 use anyhow::{Context, ensure};
+use pager_tool::print;
 use std::process::Stdio;
 
 /// The feature that lets system calls ask a test's plan.
@@ -28,7 +29,9 @@ pub(crate) fn check() -> anyhow::Result<()> {
             !features.split(',').any(|feature| feature == FAULT_HOOKS),
             "{package} ({edges}) is built with the fault hooks of the tests"
         );
-        println!("{package} ({edges}) is built without {FAULT_HOOKS}");
+        print(format_args!(
+            "{package} ({edges}) is built without {FAULT_HOOKS}"
+        ))?;
     }
     Ok(())
 }
