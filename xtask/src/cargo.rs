@@ -3,8 +3,10 @@
 //! Guarantees that executables are found where cargo says it put them, whatever the target
 //! directory is. Refuses to go on after a failed build.
 
+use crate::child::{self, End};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,17 +40,27 @@ pub(crate) fn executables(args: &[&str]) -> anyhow::Result<BTreeMap<String, Path
 /// # Errors
 /// As there.
 pub(crate) fn executables_of(build: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let output = build
+    // A file, not a pipe: nobody has to drain it, and a stop is noticed meanwhile.
+    let mut said = tempfile::tempfile()?;
+    let mut child = build
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
+        .stdout(said.try_clone()?)
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .context("cannot run cargo")?;
-    if !output.status.success() {
-        let args = build.get_args().map(|arg| arg.display().to_string());
-        bail!("cargo {} failed", args.collect::<Vec<_>>().join(" "));
+    match child::wait(&mut child, None)? {
+        End::Exited(status) if status.success() => {}
+        End::Interrupted | End::TimedOut => bail!("interrupted"),
+        End::Exited(_) => {
+            let args = build.get_args().map(|arg| arg.display().to_string());
+            bail!("cargo {} failed", args.collect::<Vec<_>>().join(" "));
+        }
     }
-    Ok(parse_executables(&String::from_utf8_lossy(&output.stdout)))
+    let mut messages = String::new();
+    said.rewind()?;
+    said.read_to_string(&mut messages)?;
+    Ok(parse_executables(&messages))
 }
 
 /// Where builds go, by cargo's own word.

@@ -6,9 +6,11 @@
 
 use crate::interrupt;
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
-use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,56 @@ pub(crate) fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<E
         }
         thread::sleep(POLL);
     }
+}
+
+/// Runs a command to its end as [`wait`] does, and keeps what it says.
+///
+/// # Errors
+/// When the command cannot be started or waited for.
+pub(crate) fn output(command: &mut Command, deadline: Option<Instant>) -> io::Result<Output> {
+    // Files, not pipes: nobody has to drain them while the child runs.
+    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut child = command
+        // A group of its own, so that what it starts ends with it.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .spawn()?;
+    let end = wait(&mut child, deadline)?;
+    Ok(Output {
+        end,
+        stdout: read(stdout)?,
+        stderr: read(stderr)?,
+    })
+}
+
+/// What a child has said, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) end: End,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+fn read(mut file: File) -> io::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `argv`, made to end with us: a kill of xtask leaves nobody who would take a child down. By a tool
+/// of util-linux, since between fork and exec no code of ours may run; without it, a child that
+/// outlives us runs to its end.
+pub(crate) fn ends_with_us(argv: Vec<OsString>) -> Vec<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_tool = std::env::split_paths(&path).any(|dir| dir.join("setpriv").is_file());
+    if !has_tool {
+        return argv;
+    }
+    let tool = ["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from);
+    tool.into_iter().chain(argv).collect()
 }
 
 /// Asks the child to end, then makes it, and reaps it; likewise its process group, if it leads one.

@@ -3,6 +3,7 @@
 //! Guarantees to print what the library itself would find. Refuses to change anything.
 
 use pager_swap::SwapBackend;
+use pager_tool::print;
 
 /// Say whether the swap backend can free memory on this machine, and what to do if not.
 #[derive(Debug, clap::Args)]
@@ -13,13 +14,13 @@ pub(crate) struct Args {
 }
 
 /// Prints the findings and returns the exit code.
-pub(crate) fn run(args: &Args) -> u8 {
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let findings = SwapBackend::diagnose();
     for finding in &findings {
-        println!("- {finding}");
+        print(format_args!("- {finding}"))?;
     }
     if findings.is_empty() {
-        println!("swap is ready: paged-out memory can leave, huge pages leave whole");
+        print("swap is ready: paged-out memory can leave, huge pages leave whole")?;
     }
-    u8::from(args.strict && !findings.is_empty())
+    Ok(u8::from(args.strict && !findings.is_empty()))
 }

@@ -1,7 +1,8 @@
 //! Ctrl-C, SIGTERM and SIGHUP as a flag that loops look at.
 //!
 //! Guarantees that no signal ends this process before its guards (memory cap, swap device) have
-//! been dropped. Refuses nothing: SIGKILL cannot be caught, see `docs/operations.md`.
+//! been dropped. Refuses nothing: SIGKILL cannot be caught; what it leaves
+//! is taken down by the next start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

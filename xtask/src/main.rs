@@ -4,6 +4,8 @@
 //! taken down again when the task ends or is interrupted. Refuses, with advice, where the machine
 //! does not allow a task what it needs.
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod cargo;
 mod cgroup;
 mod child;
@@ -29,18 +31,21 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let task = Task::parse();
-    let done = interrupt::install().and_then(|()| match task {
-        Task::WithMemory(args) => with_memory::run(&args),
-        Task::BenchMatrix(args) => matrix::run(&args),
-        Task::Diagnose(args) => Ok(diagnose::run(&args)),
-        Task::Ci(args) => Ok(ci::run(&args)),
-    });
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    pager_tool::run(|task: Task| {
+        interrupt::install()?;
+        let code = match task {
+            Task::WithMemory(args) => with_memory::run(&args),
+            Task::BenchMatrix(args) => matrix::run(&args),
+            Task::Diagnose(args) => diagnose::run(&args),
+            Task::Ci(args) => ci::run(&args),
+        };
+        match code {
+            // Whatever failed then did so because it was asked to stop.
+            Err(error) if interrupt::requested() => {
+                pager_tool::warn(format_args!("interrupted: {error:#}"));
+                Ok(ExitCode::from(interrupt::EXIT_CODE))
+            }
+            code => Ok(ExitCode::from(code?)),
         }
-    }
+    })
 }

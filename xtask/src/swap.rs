@@ -6,8 +6,9 @@
 //! Refuses without root, without util-linux, and on a directory that is itself memory.
 
 use crate::size::Size;
+use pager_tool::{NoRoom, ensure_disk, warn};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,9 @@ pub(crate) enum SwapError {
     /// mkswap wants at least ten pages, and less than a mebibyte serves nobody.
     #[error("a swap of {0} is below 1MiB")]
     TooSmall(Size),
+    /// The disk has not so much left.
+    #[error(transparent)]
+    NoRoom(NoRoom),
     /// A file could not be made or written.
     #[error("{what}")]
     Io {
@@ -76,6 +80,8 @@ impl ProvisionedSwap {
         for tool in ["losetup", "mkswap", "swapon", "swapoff"] {
             find_tool(tool)?;
         }
+        sweep();
+        ensure_disk("the swap", size.bytes(), 0, dir).map_err(SwapError::NoRoom)?;
         let device = Loop::over_new_file(dir, size)?;
         device.set_non_rotational()?;
         let path = device.path.as_os_str();
@@ -98,7 +104,12 @@ impl ProvisionedSwap {
 #[derive(Debug)]
 struct Loop {
     path: PathBuf,
+    /// Holds the lock by which a device in use is told from one whose owner was killed.
+    lock: Option<File>,
 }
+
+/// What backing files are called while they have a name.
+const PREFIX: &str = "pager-swap-";
 
 impl Loop {
     fn over_new_file(dir: &Path, size: Size) -> Result<Self, SwapError> {
@@ -107,7 +118,7 @@ impl Loop {
             source,
         };
         let file = tempfile::Builder::new()
-            .prefix("pager-swap-")
+            .prefix(PREFIX)
             .tempfile_in(dir)
             .map_err(|e| io("cannot make a swap file", e))?;
         let fs = rustix::fs::fstatfs(&file).map_err(|e| io("cannot ask for the kind", e.into()))?;
@@ -128,10 +139,17 @@ impl Loop {
                 file.path().as_os_str(),
             ],
         )?;
-        // The name goes when `file` drops, here; the device holds the file itself.
-        Ok(Self {
+        let mut device = Self {
             path: PathBuf::from(said.trim()),
-        })
+            lock: None,
+        };
+        device.lock = lock(&device.path);
+        if device.lock.is_none() {
+            warn("the swap device cannot be locked: another start may take it away");
+        }
+        // The name goes when `file` drops, here; the device holds the file itself. A sweep looks
+        // at devices without a name only, and so at none that is not locked yet.
+        Ok(device)
     }
 
     fn set_non_rotational(&self) -> Result<(), SwapError> {
@@ -150,6 +168,8 @@ impl Drop for Loop {
             "losetup",
             &["--detach".as_ref(), self.path.as_os_str()],
         ));
+        // The device goes with the last descriptor of it.
+        self.lock = None;
     }
 }
 
@@ -165,10 +185,54 @@ impl Drop for SwapOn {
     }
 }
 
+/// Takes down what owners that were killed have left: swap that is on, devices that are attached.
+fn sweep() {
+    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+        let backing = entry.path().join("loop/backing_file");
+        let path = Path::new("/dev").join(entry.file_name());
+        if !fs::read_to_string(backing).is_ok_and(|file| is_nameless_swap(&file)) {
+            continue;
+        }
+        let Some(lock) = lock(&path) else {
+            continue;
+        };
+        warn(format_args!(
+            "taking down {}, whose owner was killed",
+            path.display()
+        ));
+        let is_on = swaps
+            .lines()
+            .any(|line| line.split(' ').next() == path.to_str());
+        drop(is_on.then(|| SwapOn {
+            device: path.clone(),
+        }));
+        drop(Loop {
+            path,
+            lock: Some(lock),
+        });
+    }
+}
+
+/// Whether a loop device stands on a file of ours that has lost its name.
+fn is_nameless_swap(backing_file: &str) -> bool {
+    backing_file
+        .trim_end()
+        .strip_suffix(" (deleted)")
+        .and_then(|path| Path::new(path).file_name())
+        .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+}
+
+/// The lock of a device, unless somebody has it.
+fn lock(device: &Path) -> Option<File> {
+    let file = File::open(device).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}
+
 /// Clean-up has nobody to return an error to, and must not be silent.
 fn complain(result: Result<String, SwapError>) {
     if let Err(error) = result {
-        eprintln!("{error}");
+        warn(error);
     }
 }
 
@@ -211,7 +275,7 @@ pub(crate) fn any_active(proc_swaps: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProvisionedSwap, SwapError, any_active, find_tool};
+    use super::{ProvisionedSwap, SwapError, any_active, find_tool, is_nameless_swap};
     use crate::size::Size;
     use std::path::Path;
 
@@ -223,6 +287,13 @@ mod tests {
         assert!(any_active(&format!(
             "{head}/dev/loop0 partition 1 0 32767\n"
         )));
+    }
+
+    #[test]
+    fn only_files_of_ours_that_have_lost_their_name_are_swept() {
+        assert!(is_nameless_swap("/var/tmp/pager-swap-Ab1 (deleted)\n"));
+        assert!(!is_nameless_swap("/var/tmp/pager-swap-Ab1\n"));
+        assert!(!is_nameless_swap("/var/tmp/image (deleted)\n"));
     }
 
     #[test]

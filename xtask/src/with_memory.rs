@@ -1,7 +1,7 @@
 //! `cargo xtask with-memory LIMIT [--swap SIZE] -- CMD...`: any command under a memory cap.
 //!
 //! Guarantees that the command's exit code is passed on, and that the cap and the swap are gone
-//! afterwards, also after Ctrl-C. Refuses to run the command when the cap cannot be had.
+//! afterwards, also after Ctrl-C; after a kill that nothing can catch, with the next start. Refuses to run the command when the cap cannot be had.
 
 use crate::cgroup::Cap;
 use crate::child::{self, End};
@@ -9,6 +9,7 @@ use crate::interrupt;
 use crate::size::Size;
 use crate::swap::ProvisionedSwap;
 use anyhow::Context;
+use pager_tool::warn;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     if interrupt::requested() {
         return Ok(interrupt::EXIT_CODE);
     }
-    let mut command = cap.command(&args.command);
+    let mut command = cap.command(&child::ends_with_us(args.command.clone()));
     if let Some(swap) = &swap {
         // For commands that watch the device.
         command.env("XTASK_SWAP_DEVICE", swap.device());
@@ -50,10 +51,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     Ok(match child::wait(&mut child, None)? {
         End::Exited(status) => {
             if cap.oom_kills() > 0 {
-                eprintln!(
-                    "the cap of {} was hit: the kernel killed a process",
-                    args.limit
-                );
+                let limit = args.limit;
+                warn(format_args!(
+                    "the cap of {limit} was hit: the kernel killed a process"
+                ));
             }
             child::exit_code(status)
         }

@@ -163,6 +163,31 @@ fn an_interrupted_command_leaves_neither_process_nor_cgroup_nor_swap() {
 }
 
 #[test]
+fn what_a_killed_task_has_left_is_taken_down_by_the_next_start() {
+    let _alone = alone();
+    if !ready(true) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let script = format!("({TELL}) > \"$0\"; sleep 60 & echo $! >> \"$0\"; wait");
+    let args = ["with-memory", "48MiB", "--swap", SWAP, "--", "sh", "-c"];
+    let mut child = xtask(&args).arg(&script).arg(&out).spawn().unwrap();
+    let text = wait_for_lines(&out, 4);
+    let (group, _, swap) = told(&text);
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-KILL", &id]).status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap();
+    assert!(group.exists(), "a kill cannot be caught");
+    let next = output(&["with-memory", "48MiB", "--swap", SWAP, "--", "true"]);
+    assert!(next.status.success());
+    assert_clean(&group, Some(&swap));
+    let grandchild = text.lines().nth(3).unwrap();
+    assert!(!Path::new("/proc").join(grandchild).join("exe").exists());
+}
+
+#[test]
 fn a_command_that_needs_more_than_the_cap_is_killed_and_reported() {
     let _alone = alone();
     // With swap on the machine it would swap instead, which is what swap is for.

@@ -7,7 +7,7 @@
 use super::locate::{Place, Version};
 use crate::size::Size;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,15 @@ use std::time::{Duration, Instant};
 pub(crate) struct Group {
     dir: PathBuf,
     version: Version,
+    /// Holds the lock by which the living are told from the dead.
+    _lock: Option<File>,
 }
+
+/// What our groups are called.
+const PREFIX: &str = "pager-cap-";
+
+/// How often a sweep may take a new group away before something else must be wrong.
+const ATTEMPTS: usize = 100;
 
 /// Distinguishes the groups of one process.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
@@ -31,13 +39,12 @@ impl Group {
             Version::V1 => place.own.clone(),
             Version::V2 => delegating_parent(place)?,
         };
-        // Relaxed: only uniqueness matters.
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let dir = parent.join(format!("pager-cap-{}-{serial}", std::process::id()));
-        fs::create_dir(&dir).map_err(|e| format!("mkdir {}: {e}", dir.display()))?;
+        sweep(&parent, place.version);
+        let (dir, lock) = make(&parent)?;
         let group = Self {
             dir,
             version: place.version,
+            _lock: Some(lock),
         };
         group.set_limit(limit)?;
         Ok(group)
@@ -95,11 +102,51 @@ impl Drop for Group {
                 Ok(()) => return,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return,
                 Err(e) if Instant::now() > deadline => {
-                    eprintln!("cannot remove cgroup {}: {e}", self.dir.display());
+                    let dir = self.dir.display();
+                    pager_tool::warn(format_args!("cannot remove cgroup {dir}: {e}"));
                     return;
                 }
                 Err(_) => thread::sleep(Duration::from_millis(10)),
             }
+        }
+    }
+}
+
+/// Makes a directory and locks it.
+fn make(parent: &Path) -> Result<(PathBuf, File), String> {
+    let mut said = String::new();
+    for _ in 0..ATTEMPTS {
+        // Relaxed: only uniqueness matters.
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let dir = parent.join(format!("{PREFIX}{}-{serial}", std::process::id()));
+        fs::create_dir(&dir).map_err(|e| format!("mkdir {}: {e}", dir.display()))?;
+        let locked = File::open(&dir).and_then(|lock| Ok(lock.try_lock().map(|()| lock)?));
+        match locked {
+            Ok(lock) if dir.exists() => return Ok((dir, lock)),
+            Ok(_) => {}
+            Err(error) => said = error.to_string(),
+        }
+        // Another start has taken it for a dead one's.
+        let _ = fs::remove_dir(&dir);
+    }
+    Err(format!("lock a cgroup in {}: {said}", parent.display()))
+}
+
+/// Removes the groups of processes that were killed, and ends what still runs in them: a group
+/// that nobody has locked has no owner. One that was made this moment and is not locked yet may be
+/// taken away, too; its maker then makes another.
+fn sweep(parent: &Path, version: Version) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let Ok(lock) = File::open(entry.path()) else {
+            continue;
+        };
+        if is_ours && lock.try_lock().is_ok() {
+            drop(Group {
+                dir: entry.path(),
+                version,
+                _lock: Some(lock),
+            });
         }
     }
 }

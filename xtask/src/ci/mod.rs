@@ -12,6 +12,7 @@ mod tidy;
 use crate::child::{self, End};
 use crate::interrupt;
 use anyhow::{Context, bail};
+use pager_tool::print;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,7 +40,10 @@ enum Done {
 type Step = (&'static str, fn() -> anyhow::Result<Done>);
 
 /// Runs the steps and returns the exit code.
-pub(crate) fn run(args: &Args) -> u8 {
+///
+/// # Errors
+/// When what is found cannot be printed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let mut planned: Vec<Step> = steps::CHECKS.into();
     if !args.skip_tests {
         planned.extend(steps::TESTS);
@@ -51,11 +55,12 @@ pub(crate) fn run(args: &Args) -> u8 {
     run_steps(&planned)
 }
 
-fn run_steps(planned: &[Step]) -> u8 {
+fn run_steps(planned: &[Step]) -> anyhow::Result<u8> {
     let mut lines = Vec::new();
     let mut failed = 0;
     for (number, (name, step)) in planned.iter().enumerate() {
-        println!("\n== {}/{} {name} ==", number + 1, planned.len());
+        let (number, all) = (number + 1, planned.len());
+        print(format_args!("\n== {number}/{all} {name} =="))?;
         let start = Instant::now();
         let said = match step() {
             Ok(Done::Passed) => "ok".to_owned(),
@@ -66,20 +71,20 @@ fn run_steps(planned: &[Step]) -> u8 {
             }
         };
         let line = format!("{:>6.1} s  {name}: {said}", start.elapsed().as_secs_f64());
-        println!("{line}");
+        print(&line)?;
         lines.push(line);
         if interrupt::requested() {
-            return interrupt::EXIT_CODE;
+            return Ok(interrupt::EXIT_CODE);
         }
     }
-    println!("\n== summary ==\n{}", lines.join("\n"));
-    u8::from(failed > 0)
+    print(format_args!("\n== summary ==\n{}", lines.join("\n")))?;
+    Ok(u8::from(failed > 0))
 }
 
 /// Runs a command to its end; it shares our output.
 fn call(command: &mut Command) -> anyhow::Result<()> {
     let line = command_line(command);
-    println!("$ {line}");
+    print(format_args!("$ {line}"))?;
     let mut child = command
         .stdin(std::process::Stdio::null())
         // A group of its own, so that what it starts ends with it.
@@ -116,8 +121,11 @@ mod tests {
     fn one_failed_step_fails_the_whole_and_a_skipped_one_does_not() {
         let skipped = ("b", (|| Ok(Done::Skipped("why".to_owned()))) as fn() -> _);
         let failed = ("c", (|| anyhow::bail!("broken")) as fn() -> _);
-        assert_eq!(run_steps(&[("a", || Ok(Done::Passed)), skipped]), 0);
-        assert_eq!(run_steps(&[failed, skipped]), 1);
+        assert_eq!(
+            run_steps(&[("a", || Ok(Done::Passed)), skipped]).unwrap(),
+            0
+        );
+        assert_eq!(run_steps(&[failed, skipped]).unwrap(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::cargo;
 use anyhow::{Context, ensure};
+use pager_tool::{print, warn};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -49,13 +50,12 @@ pub(crate) fn check() -> anyhow::Result<()> {
             offences_here.extend(dead_links(&root.join(path), &text));
         }
         for offence in offences_here {
-            eprintln!("{name}: {offence}");
+            warn(format_args!("{name}: {offence}"));
             offences += 1;
         }
     }
     ensure!(offences == 0, "{offences} offences");
-    println!("{count} files are tidy");
-    Ok(())
+    Ok(print(format_args!("{count} files are tidy"))?)
 }
 
 fn offences_of(path: &Path, text: &str) -> Vec<String> {

@@ -11,10 +11,8 @@ use crate::size::Size;
 use anyhow::Context;
 use serde_json::{Map, Value};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// What all cells of a matrix share.
@@ -67,7 +65,7 @@ impl Bench {
     }
 
     fn try_run(&self, record: &mut Record) -> anyhow::Result<()> {
-        let argv = self.argv(record.cell);
+        let argv = child::ends_with_us(self.argv(record.cell));
         let cap = match record.cap_bytes {
             None => None,
             Some(bytes) => Cap::new(Size::from_bytes(bytes)).ok(),
@@ -81,15 +79,9 @@ impl Bench {
                 command
             }
         };
-        // Files, not pipes: nobody has to drain them while the child runs.
-        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(stdout.try_clone()?)
-            .stderr(stderr.try_clone()?)
-            .spawn()
-            .context("cannot start merge")?;
-        match child::wait(&mut child, Some(Instant::now() + self.timeout))? {
+        let deadline = Instant::now().checked_add(self.timeout);
+        let ran = child::output(&mut command, deadline).context("cannot run merge")?;
+        match ran.end {
             End::Interrupted => {}
             End::TimedOut => {
                 record.outcome = Outcome::TimedOut;
@@ -99,16 +91,15 @@ impl Bench {
                 let code = child::exit_code(status);
                 record.exit_code = Some(code);
                 if code == 0 {
-                    record.merge = parse(&read(stdout)?)?;
+                    record.merge = parse(&ran.stdout)?;
                     record.outcome = Outcome::Ok;
                     record.error = None;
                 } else if cap.is_some_and(|cap| cap.oom_kills() > 0) {
                     record.outcome = Outcome::OutOfMemory;
                     record.error = Some("killed by the memory cap".to_owned());
                 } else {
-                    let said = read(stderr)?;
                     record.outcome = Outcome::Failed;
-                    record.error = Some(format!("exit code {code}: {}", said.trim()));
+                    record.error = Some(format!("exit code {code}: {}", ran.stderr.trim()));
                 }
             }
         }
@@ -145,26 +136,21 @@ impl Bench {
 /// # Errors
 /// When it fails or prints no `ceiling_gib_s`.
 pub(crate) fn ceiling(binary: &Path, scratch: &Path, gib: f64) -> anyhow::Result<f64> {
-    let output = Command::new(binary)
-        .args(["--json", "--gib", &gib.to_string(), "--scratch"])
-        .arg(scratch)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start ceiling")?;
-    if !output.status.success() {
-        anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    let mut argv: Vec<OsString> = vec![binary.into()];
+    argv.extend(["--json", "--gib", &gib.to_string(), "--scratch"].map(OsString::from));
+    argv.push(scratch.into());
+    let argv = child::ends_with_us(argv);
+    let mut command = Command::new(&argv[0]);
+    let ran = child::output(command.args(&argv[1..]), None).context("cannot run ceiling")?;
+    match ran.end {
+        End::Exited(status) if status.success() => {}
+        End::Exited(_) => anyhow::bail!("{}", ran.stderr.trim()),
+        End::Interrupted | End::TimedOut => anyhow::bail!("interrupted"),
     }
-    parse(&String::from_utf8_lossy(&output.stdout))?
+    parse(&ran.stdout)?
         .get("ceiling_gib_s")
         .and_then(Value::as_f64)
         .context("no ceiling_gib_s in what ceiling printed")
-}
-
-fn read(mut file: File) -> anyhow::Result<String> {
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The last line that is a JSON object.

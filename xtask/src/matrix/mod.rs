@@ -1,7 +1,7 @@
 //! `cargo xtask bench-matrix`: the merge workload over backends, presets, threads, caps and data.
 //!
 //! Guarantees that every planned cell ends up in the results, that a failed one fails the command
-//! and not the others, and that an interrupted matrix writes what it has. Refuses to compare cells
+//! and not the others, and that an interrupted matrix writes what it has and leaves no scratch file. Refuses to compare cells
 //! that did not run under the conditions they were planned for: those are marked.
 
 mod cell;
@@ -9,6 +9,7 @@ mod host;
 mod plan;
 mod record;
 mod report;
+mod scratch;
 
 use crate::cargo;
 use crate::cgroup::Cap;
@@ -18,8 +19,10 @@ use crate::swap::{self, ProvisionedSwap};
 use anyhow::{Context, ensure};
 use cell::Bench;
 use indicatif::{ProgressBar, ProgressStyle};
+use pager_tool::{print, warn};
 use plan::{Axes, Backend, Cell, Data, Preset, Share};
 use record::Record;
+use scratch::Scratch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +36,9 @@ pub(crate) struct Args {
     /// Where results.json, results.csv and report.md go [default: the UTC time below bench-out].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Use the binaries in this directory, such as another version's, and build none.
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
     /// Provision this much swap for the time of the matrix (root).
     #[arg(long, value_name = "SIZE")]
     provision_swap: Option<Size>,
@@ -46,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',')]
     preset: Vec<Preset>,
     /// Only these thread counts [default: 1,2,4; quick: 1,2].
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Vec<u32>,
     /// Only these caps, as shares of the working set [default: none,1/2,1/4,1/8; quick: none,1/4].
     #[arg(long, value_delimiter = ',', value_name = "none|1/N")]
@@ -81,6 +87,7 @@ impl Args {
         Self {
             quick: true,
             out: Some(out.to_owned()),
+            binaries: None,
             provision_swap,
             swap_dir: var_tmp.clone(),
             backend: Vec::new(),
@@ -104,6 +111,20 @@ impl Args {
             chain_gib: Some(0.125),
             ..Self::quick(out, provision_swap)
         }
+    }
+
+    /// Where `merge` and `ceiling` are, built if need be.
+    fn programs(&self) -> anyhow::Result<[PathBuf; 2]> {
+        let names = ["merge", "ceiling"];
+        if let Some(dir) = &self.binaries {
+            return Ok(names.map(|name| dir.join(name)));
+        }
+        let built = cargo::executables(&["build", "--release", "-p", "pager-bench", "--bins"])?;
+        let find = |name: &str| {
+            let found = built.get(name).cloned();
+            found.with_context(|| format!("pager-bench has no {name}"))
+        };
+        Ok([find(names[0])?, find(names[1])?])
     }
 
     fn axes(&self) -> Axes {
@@ -158,8 +179,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         cargo::root().join("bench-out").join(time)
     });
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let binaries = cargo::executables(&["build", "--release", "-p", "pager-bench", "--bins"])?;
-    let merge = binaries.get("merge").context("pager-bench has no merge")?;
+    let [merge, ceiling] = args.programs()?;
 
     let started = Instant::now();
     let swap = args
@@ -167,17 +187,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         .map(|size| ProvisionedSwap::new(&args.swap_dir, size))
         .transpose()?;
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    let bench = args.bench(merge.clone(), swap.is_some() || swap::any_active(&swaps))?;
+    // Dropped before the swap, and after the last cell has ended.
+    let scratch = Scratch::new(&args.scratch)?;
+    let mut bench = args.bench(merge, swap.is_some() || swap::any_active(&swaps))?;
+    bench.scratch = scratch.path().to_owned();
     let host = host::Host::describe(&args.scratch);
-    let ceiling = binaries.get("ceiling").and_then(|binary| {
-        cell::ceiling(binary, &args.scratch, bench.chain_gib)
-            .inspect_err(|error| eprintln!("ceiling: {error:#}"))
-            .ok()
-    });
+    let ceiling = cell::ceiling(&ceiling, scratch.path(), bench.chain_gib)
+        .inspect_err(|error| warn(format_args!("ceiling: {error:#}")))
+        .ok();
     let cells = plan::plan(&args.axes());
     tell_if_uncapped(&bench, &cells);
     let deadline = args.quick.then(|| started + QUICK_BUDGET);
     let records = run_cells(&bench, &cells, deadline);
+    drop(scratch);
     drop(swap);
 
     let conditions = format!(
@@ -196,15 +218,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     record::write_csv(&out.join("results.csv"), &records)?;
     let markdown = report::markdown(&host, &conditions, ceiling, &tables)?;
     fs::write(out.join("report.md"), markdown)?;
-    print!("{}", report::terminal(&tables, ceiling));
-    println!("written to {}", out.display());
+    print(report::terminal(&tables, ceiling).trim_end())?;
+    print(format_args!("written to {}", out.display()))?;
 
     let failed = records.iter().filter(|r| r.is_failure()).count();
     if interrupt::requested() {
         return Ok(interrupt::EXIT_CODE);
     }
     if failed > 0 {
-        eprintln!("{failed} of {} cells failed", records.len());
+        warn(format_args!("{failed} of {} cells failed", records.len()));
     }
     Ok(u8::from(failed > 0))
 }
@@ -216,7 +238,7 @@ fn tell_if_uncapped(bench: &Bench, cells: &[Cell]) {
         .iter()
         .find_map(|cell| cell.cap.cap_bytes(working_set));
     if let Some(Err(error)) = cap.map(|bytes| Cap::new(Size::from_bytes(bytes))) {
-        eprintln!("cells run uncapped: {error}");
+        warn(format_args!("cells run uncapped: {error}"));
     }
 }
 
@@ -244,10 +266,10 @@ fn run_cells(bench: &Bench, cells: &[Cell], deadline: Option<Instant>) -> Vec<Re
             let through = record.number("through_gib_s");
             let through = through.map_or_else(|| "-".to_owned(), |v| format!("{v:.3} GiB/s"));
             let (done, all, left) = (bar.position(), cells.len(), bar.eta().as_secs());
-            eprintln!(
-                "{done}/{all} {cell}: {through} {} ({left} s left)",
-                record.notes()
-            );
+            let notes = record.notes();
+            warn(format_args!(
+                "{done}/{all} {cell}: {through} {notes} ({left} s left)"
+            ));
         }
         records.push(record);
     }
