@@ -19,8 +19,8 @@ use crate::{BACKEND, FileConfig, FileMode, FileStats, IoChoice, IoMode, Reaped};
 /// Stores payloads in scratch files of a private directory.
 ///
 /// The directory is removed, with all that is in it, when the backend and all
-/// handles are gone; if the process dies, the next backend that is opened on
-/// the same root removes it. A forked child must not use its parent's backend:
+/// handles are gone, at the latest when the process ends by itself; if it is killed,
+/// the next backend that is opened on the same root removes it. A forked child must not use its parent's backend:
 /// operations say [`Error::ForeignProcess`], and drops do nothing.
 ///
 /// ```
@@ -78,6 +78,7 @@ impl FileBackend {
             });
         }
         let directory = Arc::new(ScratchDir::open(&config)?);
+        directory.remove_at_exit();
         let shared = Arc::clone(&directory);
         let store = match config.mode {
             FileMode::Seed => Store::Seed(SeedStore::new(shared, config.quota_bytes)),

@@ -3,9 +3,10 @@
 //! For programs in which many parts page out and none of them should have to
 //! carry a [`Pager`] around. The process-wide pager is made with default settings
 //! by the first call of any of these functions, unless [`install`] has put one in
-//! place before. It lives until the process ends; whatever its file backend keeps
-//! on disk disappears with the process. A forked child finds its parent's, which
-//! refuses it as any other pager does.
+//! place before. It lives until the process ends, and nothing of its file backend is
+//! left on disk then, whether `main` returns or somebody calls `exit`. What a process
+//! that aborts or is killed leaves is removed by the next one. A forked child finds its
+//! parent's, which refuses it as any other pager does.
 //!
 //! ```
 //! let handle = pager::pageout(&mut [vec![1, 2, 3]])?;

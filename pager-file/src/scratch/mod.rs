@@ -6,6 +6,7 @@
 //! own     a private directory in it, locked before it has its name
 //! reap    the sweep: whose lock can be taken is dead
 //! names   what our directories are called
+//! at_exit what nobody drops, when the process ends
 //! ```
 //!
 //! All access is relative to a descriptor of the root or of the private
@@ -49,6 +50,7 @@
 //! drops. While it lives (and has not called `exec`), the directory of a dead
 //! parent still counts as alive, and is swept only after the child's end.
 
+mod at_exit;
 mod names;
 mod own;
 mod reap;
@@ -56,6 +58,7 @@ mod root;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pager_core::{Error, ProcessStamp, Result, ScratchProblem};
 use rustix::fs::{Mode, OFlags, Stat};
@@ -139,20 +142,33 @@ impl ScratchDir {
         reap::sweep(&self.root)
     }
 
+    /// Has it removed when the process ends, if nobody has dropped it by then.
+    pub(crate) fn remove_at_exit(self: &Arc<Self>) {
+        at_exit::remember(self);
+    }
+
     /// Whether the calling process is the one that made it.
     pub(crate) fn is_own(&self) -> bool {
         self.stamp.is_current()
     }
 }
 
-impl Drop for ScratchDir {
-    fn drop(&mut self) {
+impl ScratchDir {
+    /// Removes its name and what is in it; in a forked child, does nothing. May be
+    /// done again.
+    fn remove(&self) {
         if !self.is_own() {
             return;
         }
         // What cannot be removed now is unlocked in a moment, and goes with the
         // next sweep.
         reap::remove(&self.root, &self.name, self.fd.as_fd());
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
