@@ -160,6 +160,23 @@ fn sizes_that_nobody_has_are_refused_with_the_figures() {
 }
 
 #[test]
+fn a_backend_that_is_left_to_the_machine_is_named_in_the_report() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let args = [
+        "--backend",
+        "auto",
+        "--chain-gib",
+        "0.004",
+        "--json",
+        "--verify",
+    ];
+    let output = run(MERGE, &args, scratch.path(), Stdio::piped());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(["swap", "file"].contains(&report["backend"].as_str().unwrap()));
+}
+
+#[test]
 fn a_lookahead_beyond_every_chain_is_the_whole_chain() {
     let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
     let far = u64::MAX.to_string();

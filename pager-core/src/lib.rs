@@ -31,6 +31,7 @@
 //! memory     arena, chunk buffers, and the window that a read fills
 //! error      what can go wrong
 //! cgroup     which memory cgroups this process is in
+//! diagnose   what about this machine matters to paging
 //! seam       where tests let system calls fail; nothing without the test kit
 //! ```
 
@@ -38,6 +39,7 @@ mod backend;
 mod budget;
 #[doc(hidden)]
 pub mod cgroup;
+pub mod diagnose;
 mod error;
 mod memory;
 mod payload;

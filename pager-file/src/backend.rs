@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use pager_core::diagnose::Finding;
 use pager_core::{Backend, Error, Payload, Result, TransferMemory, Usage, Window};
 
+use crate::diagnose;
 use crate::scratch::ScratchDir;
 use crate::seed::{SeedSlot, SeedStore};
 use crate::segment::{SegmentSlot, SegmentStore};
@@ -77,12 +79,43 @@ impl FileBackend {
                 what: "direct I/O in seed mode",
             });
         }
-        let directory = Arc::new(ScratchDir::open(&config)?);
+        Self::over(ScratchDir::open(&config)?, &config)
+    }
+
+    /// As [`open`](Self::open), and leaves alone what dead processes left.
+    pub(crate) fn open_unswept(config: FileConfig) -> Result<Self> {
+        Self::over(ScratchDir::open_unswept(&config)?, &config)
+    }
+
+    /// What about `root`, and the disk beneath it, matters to paging: whether it can be
+    /// used, how bytes will move, what is in the way.
+    ///
+    /// Reads a few files under `/proc` and `/sys`, and has a small payload go out and
+    /// come back if the root is there. Changes nothing: what the trial makes is removed
+    /// with it, a root that is missing is not made, and nothing is swept.
+    ///
+    /// ```
+    /// use pager_core::diagnose::Severity;
+    /// use pager_file::FileBackend;
+    ///
+    /// for finding in FileBackend::diagnose("/var/tmp") {
+    ///     if finding.severity >= Severity::Slow {
+    ///         eprintln!("{finding}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn diagnose(root: impl AsRef<Path>) -> Vec<Finding> {
+        diagnose::diagnose(root.as_ref())
+    }
+
+    fn over(directory: ScratchDir, config: &FileConfig) -> Result<Self> {
+        let directory = Arc::new(directory);
         directory.remove_at_exit();
         let shared = Arc::clone(&directory);
         let store = match config.mode {
             FileMode::Seed => Store::Seed(SeedStore::new(shared, config.quota_bytes)),
-            FileMode::Segments => Store::Segments(SegmentStore::open(shared, &config)?),
+            FileMode::Segments => Store::Segments(SegmentStore::open(shared, config)?),
         };
         Ok(Self { store, directory })
     }

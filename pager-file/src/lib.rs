@@ -44,6 +44,8 @@ mod backend;
 mod backend;
 mod config;
 #[cfg(unix)]
+mod diagnose;
+#[cfg(unix)]
 mod quota;
 #[cfg(unix)]
 mod scratch;

@@ -121,6 +121,12 @@ pub(crate) fn fstatfs(fd: impl AsFd) -> Result<fs::StatFs> {
     fs::fstatfs(fd)
 }
 
+/// What a file system has left.
+pub(crate) fn statvfs(path: impl Arg) -> Result<fs::StatVfs> {
+    ask(Call::Fstatfs)?;
+    fs::statvfs(path)
+}
+
 /// Looks at a descriptor.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn statx(fd: impl AsFd, flags: fs::StatxFlags) -> Result<fs::Statx> {

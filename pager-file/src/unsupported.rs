@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::path::Path;
 
+use pager_core::diagnose::{Finding, Severity, What};
 use pager_core::{Backend, Error, Payload, Result, Usage, Window};
 
 use crate::{BACKEND, FileConfig, FileStats, Reaped};
@@ -28,6 +29,18 @@ impl FileBackend {
             backend: BACKEND,
             what: "a private scratch directory",
         })
+    }
+
+    /// Says that there is no file backend here.
+    #[must_use]
+    pub fn diagnose(_root: impl AsRef<Path>) -> Vec<Finding> {
+        vec![Finding::new(
+            BACKEND,
+            Severity::Blocked,
+            What::RootUnusable,
+            "this platform has no private scratch directories, so there is no file backend",
+            "use the swap backend, which keeps payloads in memory here",
+        )]
     }
 
     /// The scratch root.

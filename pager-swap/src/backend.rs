@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use pager_core::diagnose::Finding;
 use pager_core::{
     Backend, ChunkKind, Error, InPlace, OwnedChunk, Payload, ProcessStamp, Result, TransferMemory,
     Usage, Window,
@@ -14,7 +15,7 @@ use crate::pagemap::Residency;
 use crate::parked::Parked;
 use crate::seed_mode::Kept;
 use crate::watch::Watch;
-use crate::{Finding, NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
+use crate::{NAME, SwapBuilder, SwapMode, SwapStats, diagnose};
 
 /// Keeps payloads in anonymous memory and moves them to swap and back.
 ///
@@ -92,7 +93,8 @@ impl SwapBackend {
     /// Why paging to swap may not work, or not well, on this machine and in this
     /// memory cgroup; empty if all is well.
     ///
-    /// Reads a few small files under `/proc` and `/sys`, and changes nothing.
+    /// Reads a few files under `/proc` and `/sys`, tries the hints on a page of its
+    /// own, and changes nothing.
     #[must_use]
     pub fn diagnose() -> Vec<Finding> {
         diagnose::diagnose()

@@ -65,7 +65,6 @@ mod watch;
 
 pub use backend::{SwapBackend, SwapSlot};
 pub use builder::{SeedAdvice, SwapBuilder, SwapMode};
-pub use diagnose::{Effect, Finding};
 pub use stats::SwapStats;
 
 /// The backend's name in errors and listings.

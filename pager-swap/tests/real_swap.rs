@@ -8,8 +8,9 @@
 
 use std::fs;
 
+use pager_core::diagnose::Severity;
 use pager_core::{ChunkBuf, Handle, Registry, Residency};
-use pager_swap::{Effect, SeedAdvice, SwapBackend, SwapMode};
+use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
 use pager_testkit::content::{assert_words, words};
 
 const CHUNK_WORDS: usize = 1 << 18;
@@ -43,7 +44,7 @@ fn paged_out_bytes_leave_memory_come_back_equal_and_free_their_swap() {
     let findings = SwapBackend::diagnose();
     if let Some(finding) = findings
         .iter()
-        .find(|finding| finding.effect() == Effect::Blocked)
+        .find(|finding| finding.severity == Severity::Blocked)
     {
         println!("skipped: {finding}");
         return;

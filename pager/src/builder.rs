@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pager_core::{Residency, ResidencyBuilder, Result, default_budget_bytes};
 
-use crate::{BackendKind, Pager, Preset};
+use crate::{BackendChoice, BackendKind, Pager, Preset};
 
 /// Settings for a [`Pager`]. Every one has a default.
 ///
@@ -21,7 +21,7 @@ use crate::{BackendKind, Pager, Preset};
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PagerBuilder {
-    pub(crate) backend: Option<BackendKind>,
+    pub(crate) backend: Option<BackendChoice>,
     pub(crate) preset: Preset,
     pub(crate) scratch_dir: Option<PathBuf>,
     pub(crate) quota_bytes: Option<u64>,
@@ -37,10 +37,12 @@ pub struct PagerBuilder {
 }
 
 impl PagerBuilder {
-    /// The backend of the first page-outs. Default: swap, or file in a build
-    /// without swap.
-    pub fn backend(mut self, kind: BackendKind) -> Self {
-        self.backend = Some(kind);
+    /// The backend of the first page-outs, by name or by
+    /// [`BackendChoice::Auto`], which [`build`](Self::build) resolves for the scratch
+    /// directory named here; [`Pager::backend`] tells which it is. Default: swap, or
+    /// file in a build without swap.
+    pub fn backend(mut self, choice: impl Into<BackendChoice>) -> Self {
+        self.backend = Some(choice.into());
         self
     }
 
@@ -138,9 +140,10 @@ impl PagerBuilder {
     /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) if the backend
     /// asked for, or the one that a setting is for, is not in the build; and
     /// those of [`Pager::set_scratch_dir`] if a scratch directory was named.
-    pub fn build(self) -> Result<Pager> {
-        if let Some(kind) = self.backend {
-            kind.enabled()?;
+    pub fn build(mut self) -> Result<Pager> {
+        if let Some(choice) = self.backend {
+            let kind = choice.resolve(self.scratch_dir.as_deref()).enabled()?;
+            self.backend = Some(kind.into());
         }
         let concerns_file =
             self.scratch_dir.is_some() || self.quota_bytes.is_some() || self.allow_memory_fs;

@@ -52,6 +52,8 @@
 //!
 //! ```text
 //! kind      which backends there are
+//! choice    one of them, or whichever does its work here
+//! diagnose  what about this machine and process matters to paging
 //! preset    which strategies they use
 //! builder   what a Pager may be told
 //! pager     Pager: page out, read, take, choose
@@ -70,6 +72,8 @@
 
 mod budget;
 mod builder;
+mod choice;
+pub mod diagnose;
 pub mod global;
 mod handle;
 mod kind;
@@ -82,6 +86,8 @@ mod stats;
 mod sync;
 
 pub use builder::PagerBuilder;
+pub use choice::BackendChoice;
+pub use diagnose::{diagnose, diagnose_at};
 #[cfg(feature = "file")]
 pub use global::reap;
 pub use global::{
@@ -101,7 +107,7 @@ pub use pager_core::{
 #[cfg(feature = "file")]
 pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};
 #[cfg(feature = "swap")]
-pub use pager_swap::{self, Effect, Finding, SeedAdvice, SwapBackend, SwapMode, SwapStats};
+pub use pager_swap::{self, SeedAdvice, SwapBackend, SwapMode, SwapStats};
 
 /// The examples of the project's front page, compiled and run.
 #[cfg(all(doctest, feature = "swap", feature = "file"))]

@@ -66,8 +66,12 @@ impl Pager {
     /// What the builder has checked.
     pub(crate) fn from_settings(settings: PagerBuilder) -> Self {
         let residency = settings.residency();
+        let backend = match settings.backend {
+            Some(choice) => choice.resolve(settings.scratch_dir.as_deref()),
+            None => BackendKind::first_enabled(),
+        };
         Self {
-            selector: Selector::new(settings.backend.unwrap_or_else(BackendKind::first_enabled)),
+            selector: Selector::new(backend),
             preset: settings.preset,
             owner: ProcessStamp::current(),
             #[cfg(feature = "swap")]

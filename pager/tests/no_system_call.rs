@@ -65,7 +65,7 @@ fn the_child() {
     };
     let root = tempfile::tempdir_in("/var/tmp").unwrap();
     let pager = Pager::builder()
-        .backend(kind.parse().unwrap())
+        .backend(kind.parse::<pager::BackendKind>().unwrap())
         .budget_bytes(budget_bytes.parse().unwrap())
         .scratch_dir(root.path())
         .build()

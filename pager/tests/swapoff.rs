@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kept::{Kept, assert_nothing_is_left};
-use pager::{BackendKind, Effect, Pager, SwapBackend};
+use pager::diagnose::{Finding, Severity};
+use pager::{BackendKind, Pager, SwapBackend};
 use process::skip;
 use rstest::rstest;
 use swap::TestSwap;
@@ -39,7 +40,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn swap() -> Option<TestSwap> {
     let swap = TestSwap::on(80)?;
     let findings = SwapBackend::diagnose();
-    let blocks = |finding: &&pager::Finding| finding.effect() == Effect::Blocked;
+    let blocks = |finding: &&Finding| finding.severity == Severity::Blocked;
     match findings.iter().find(blocks) {
         Some(finding) => {
             skip(&finding.to_string());

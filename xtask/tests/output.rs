@@ -9,7 +9,12 @@
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-const FORMS: [&[&str]; 3] = [&["diagnose"], &["--help"], &["bench-matrix", "--help"]];
+const FORMS: [&[&str]; 4] = [
+    &["diagnose"],
+    &["diagnose", "--json"],
+    &["--help"],
+    &["bench-matrix", "--help"],
+];
 
 fn run(args: &[&str], out: impl Into<Stdio>) -> Output {
     let child = Command::new(env!("CARGO_BIN_EXE_xtask"))
@@ -45,6 +50,27 @@ fn a_full_disk_under_the_output_is_a_failure_that_is_said() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("standard output cannot be written"), "{said}");
     }
+}
+
+#[test]
+fn a_diagnosis_is_one_line_of_json_about_both_backends_and_leaves_nothing() {
+    let root = tempfile::tempdir_in("/var/tmp").unwrap();
+    let path = root.path().to_str().unwrap();
+    let output = run(&["diagnose", "--json", "--scratch", path], Stdio::piped());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), 1);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(["swap", "file"].contains(&said["recommended"].as_str().unwrap()));
+    let findings = said["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|it| it["concern"] == "file"), "{said}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    // What blocks is more than a note.
+    let nowhere = run(
+        &["diagnose", "--strict", "--scratch", "/nowhere/at/all"],
+        Stdio::null(),
+    );
+    assert_eq!(nowhere.status.code(), Some(1));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
-use pager::{BackendKind, Pager, Preset};
+use pager::{BackendChoice, BackendKind, Pager, Preset};
 use pager_bench::buffer::Buffer;
 use pager_bench::data::DataKind;
 use pager_bench::measure::Host;
@@ -27,7 +27,8 @@ use pager_tool::{ensure_disk, ensure_machine, ensure_memory, print, print_json, 
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {
-    /// Where chunks go: swap, file, or none to keep them as they are.
+    /// Where chunks go: swap, file, auto for whichever works here, or none to keep them
+    /// as they are.
     #[arg(long, default_value = "swap")]
     backend: Backing,
     /// How: fast (the best there is) or seed (the published strategies).
@@ -76,12 +77,12 @@ struct Args {
     json: bool,
 }
 
-/// A backend, or none at all.
+/// A backend by name or by what works here, or none at all.
 #[derive(Debug, Clone, Copy)]
-struct Backing(Option<BackendKind>);
+struct Backing(Option<BackendChoice>);
 
 impl FromStr for Backing {
-    type Err = <BackendKind as FromStr>::Err;
+    type Err = <BackendChoice as FromStr>::Err;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
@@ -105,15 +106,20 @@ fn main() -> ExitCode {
 
 fn merge(args: &Args) -> Result<ExitCode> {
     let config = config(args)?;
-    ensure_room(args, &config)?;
-    let store = store(args)?;
+    // Asked once: a choice that is made twice may differ.
+    let kind = args
+        .backend
+        .0
+        .map(|choice| choice.resolve(Some(&scratch(args))));
+    ensure_room(args, kind, &config)?;
+    let store = store(args, kind)?;
     let (outcome, chunks) = match args.chunks {
         ChunksArg::Vec => run::<Vec<u64>>(&config, &store)?,
         ChunksArg::Buf => run::<ChunkBuf>(&config, &store)?,
     };
     let scratch = scratch(args);
     let setting = Setting {
-        backend: args.backend.0.map_or("none", BackendKind::name).to_owned(),
+        backend: kind.map_or("none", BackendKind::name).to_owned(),
         preset: args.preset.to_string(),
         chunks: chunks.to_owned(),
         io_threads: args.io_threads,
@@ -160,7 +166,7 @@ fn config(args: &Args) -> Result<Config> {
 
 /// Refuses what can only end in an allocation that fails, a full disk, or the
 /// kernel's killer. What a memory cgroup makes of the rest is what is measured.
-fn ensure_room(args: &Args, config: &Config) -> Result<()> {
+fn ensure_room(args: &Args, kind: Option<BackendKind>, config: &Config) -> Result<()> {
     if let Some(budget) = args.budget {
         ensure_memory("--budget", budget.as_u64())?;
     }
@@ -168,7 +174,7 @@ fn ensure_room(args: &Args, config: &Config) -> Result<()> {
     let kept =
         u64::from(config.chain_chunks - merge::doomed_below(config.chain_chunks, config.die_young));
     let bytes = kept.saturating_mul(2 * CHUNK_BYTES as u64);
-    match args.backend.0 {
+    match kind {
         Some(BackendKind::File) => {
             ensure_disk("--chain-gib", bytes, usable_bytes(), &scratch(args))?;
         }
@@ -177,8 +183,8 @@ fn ensure_room(args: &Args, config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn store(args: &Args) -> Result<Store> {
-    let Some(kind) = args.backend.0 else {
+fn store(args: &Args, kind: Option<BackendKind>) -> Result<Store> {
+    let Some(kind) = kind else {
         return Ok(Store::None);
     };
     let mut builder = Pager::builder()

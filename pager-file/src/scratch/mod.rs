@@ -97,6 +97,20 @@ impl ScratchDir {
     pub(crate) fn open(config: &FileConfig) -> Result<Self> {
         let root = Root::open(&config.root, config.allow_memory_fs)?;
         let reaped = reap::sweep(&root)?;
+        Self::make(root, reaped)
+    }
+
+    /// The same without a sweep, which would change what is not ours.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub(crate) fn open_unswept(config: &FileConfig) -> Result<Self> {
+        let root = Root::open(&config.root, config.allow_memory_fs)?;
+        Self::make(root, Reaped::default())
+    }
+
+    fn make(root: Root, reaped: Reaped) -> Result<Self> {
         let (name, fd) = own::create(&root)?;
         Ok(Self {
             path: root.path().join(&name),

@@ -1,33 +1,35 @@
-//! Turns what the system says into [`Finding`]s, and reads nothing itself.
+//! Turns what the system says into [`Cause`]s, and reads nothing itself.
 
 use std::path::PathBuf;
 
 use pager_core::cgroup::unescape;
+use pager_core::diagnose::text::{number, version};
 
-use super::Finding;
-use super::probe::{Cgroup, Facts};
+use super::Cause;
+use super::probe::{Cgroup, Facts, Refusal};
 
 /// A share of swap below which it counts as full: one part in this many.
 const FULL_SHARE: u64 = 64;
 
 /// Judges everything.
-pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+pub(super) fn judge(facts: &Facts) -> Vec<Cause> {
     let mut findings = Vec::new();
     judge_kernel(facts, &mut findings);
     judge_swap(facts, &mut findings);
     judge_devices(facts, &mut findings);
     judge_cgroups(&facts.cgroups, &mut findings);
     if number(facts.swappiness.as_deref()) == Some(0) {
-        findings.push(Finding::GlobalSwappinessZero);
+        findings.push(Cause::GlobalSwappinessZero);
     }
     findings.extend(huge_pages_off(facts));
+    judge_calls(facts, &mut findings);
     if !facts.pagemap {
-        findings.push(Finding::PagemapUnreadable);
+        findings.push(Cause::PagemapUnreadable);
     }
     findings
 }
 
-fn judge_kernel(facts: &Facts, findings: &mut Vec<Finding>) {
+fn judge_kernel(facts: &Facts, findings: &mut Vec<Cause>) {
     let Some(release) = facts.release.as_deref().map(str::trim) else {
         return findings.push(unknown("/proc/sys/kernel/osrelease"));
     };
@@ -35,12 +37,12 @@ fn judge_kernel(facts: &Facts, findings: &mut Vec<Finding>) {
         None => findings.push(unknown("/proc/sys/kernel/osrelease")),
         Some(version) => {
             if version < (5, 4) {
-                findings.push(Finding::NoPageOut {
+                findings.push(Cause::NoPageOut {
                     release: release.to_owned(),
                 });
             }
             if version < (5, 14) {
-                findings.push(Finding::NoPopulateRead {
+                findings.push(Cause::NoPopulateRead {
                     release: release.to_owned(),
                 });
             }
@@ -48,37 +50,54 @@ fn judge_kernel(facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
-fn judge_swap(facts: &Facts, findings: &mut Vec<Finding>) {
+/// A call that the kernel is new enough for and that is refused all the same.
+fn judge_calls(facts: &Facts, findings: &mut Vec<Cause>) {
+    let version = facts.release.as_deref().and_then(version);
+    let has_huge_pages = huge_pages_off(facts).is_none();
+    for Refusal { call, since, error } in &facts.refused {
+        if *call == "MADV_HUGEPAGE" && !has_huge_pages {
+            continue;
+        }
+        if version.is_none_or(|version| version >= *since) {
+            findings.push(Cause::CallRefused {
+                call,
+                error: error.clone(),
+            });
+        }
+    }
+}
+
+fn judge_swap(facts: &Facts, findings: &mut Vec<Cause>) {
     let Some(swaps) = &facts.swaps else {
         return findings.push(unknown("/proc/swaps"));
     };
     let areas = swap_areas(swaps);
     if areas.is_empty() {
-        return findings.push(Finding::NoSwap);
+        return findings.push(Cause::NoSwap);
     }
     let size_bytes: u64 = areas.iter().map(|area| area.size_bytes).sum();
     let used_bytes: u64 = areas.iter().map(|area| area.used_bytes).sum();
     let free_bytes = size_bytes.saturating_sub(used_bytes);
     if free_bytes < size_bytes.div_ceil(FULL_SHARE) {
-        findings.push(Finding::SwapFull {
+        findings.push(Cause::SwapFull {
             size_bytes,
             free_bytes,
         });
     }
     for area in areas.into_iter().filter(|area| area.is_file) {
-        findings.push(Finding::SwapFile { path: area.path });
+        findings.push(Cause::SwapFile { path: area.path });
     }
 }
 
-fn judge_devices(facts: &Facts, findings: &mut Vec<Finding>) {
+fn judge_devices(facts: &Facts, findings: &mut Vec<Cause>) {
     for device in &facts.devices {
         if device.disk.starts_with("zram") || device.disk.starts_with("ram") {
-            findings.push(Finding::SwapInMemory {
+            findings.push(Cause::SwapInMemory {
                 device: device.path.clone(),
             });
         }
         if number(device.rotational.as_deref()) == Some(1) {
-            findings.push(Finding::RotationalSwap {
+            findings.push(Cause::RotationalSwap {
                 device: device.path.clone(),
             });
         }
@@ -86,49 +105,49 @@ fn judge_devices(facts: &Facts, findings: &mut Vec<Finding>) {
 }
 
 /// One finding of each kind, of the innermost cgroup that has it.
-fn judge_cgroups(cgroups: &[Cgroup], findings: &mut Vec<Finding>) {
+fn judge_cgroups(cgroups: &[Cgroup], findings: &mut Vec<Cause>) {
     findings.extend(cgroups.iter().find_map(swap_share));
     findings.extend(cgroups.iter().find_map(memsw_limit));
     let is_unwilling = |cgroup: &&Cgroup| number(cgroup.swappiness.as_deref()) == Some(0);
     // Version 1 does not inherit it: only that of the process's own counts.
     findings.extend(cgroups.first().filter(is_unwilling).map(|cgroup| {
-        Finding::CgroupSwappinessZero {
+        Cause::CgroupSwappinessZero {
             cgroup: cgroup.directory.clone(),
         }
     }));
 }
 
-fn swap_share(cgroup: &Cgroup) -> Option<Finding> {
+fn swap_share(cgroup: &Cgroup) -> Option<Cause> {
     // `max` is no number, and no limit.
     let limit_bytes = number(cgroup.swap_max.as_deref())?;
     if limit_bytes == 0 {
-        return Some(Finding::SwapForbidden {
+        return Some(Cause::SwapForbidden {
             cgroup: cgroup.directory.clone(),
         });
     }
     let used_bytes = number(cgroup.swap_current.as_deref())?;
     let free_bytes = limit_bytes.saturating_sub(used_bytes);
-    (free_bytes < limit_bytes.div_ceil(FULL_SHARE)).then(|| Finding::CgroupSwapFull {
+    (free_bytes < limit_bytes.div_ceil(FULL_SHARE)).then(|| Cause::CgroupSwapFull {
         cgroup: cgroup.directory.clone(),
         limit_bytes,
         used_bytes,
     })
 }
 
-fn memsw_limit(cgroup: &Cgroup) -> Option<Finding> {
+fn memsw_limit(cgroup: &Cgroup) -> Option<Cause> {
     /// Version 1 writes a number of this size for "no limit".
     const NO_LIMIT_BYTES: u64 = 1 << 62;
     let limit_bytes = number(cgroup.memsw_limit.as_deref())?;
     let memory_bytes = number(cgroup.memory_limit.as_deref())?;
     let is_useless = limit_bytes < NO_LIMIT_BYTES && limit_bytes <= memory_bytes;
-    is_useless.then(|| Finding::MemswLimit {
+    is_useless.then(|| Cause::MemswLimit {
         cgroup: cgroup.directory.clone(),
         limit_bytes,
     })
 }
 
 /// Why memory that asks for huge pages does not get them.
-pub(super) fn huge_pages_off(facts: &Facts) -> Option<Finding> {
+pub(super) fn huge_pages_off(facts: &Facts) -> Option<Cause> {
     let global = facts.huge_pages.as_deref().map(chosen);
     let of_2m = facts.huge_pages_2m.as_deref().map(chosen);
     let status = facts.status.as_deref().unwrap_or_default();
@@ -150,7 +169,7 @@ pub(super) fn huge_pages_off(facts: &Facts) -> Option<Finding> {
             (Some(_), _) => return None,
         }
     };
-    Some(Finding::HugePagesOff { setting })
+    Some(Cause::HugePagesOff { setting })
 }
 
 /// A line of `/proc/swaps`.
@@ -184,18 +203,8 @@ fn chosen(setting: &str) -> &str {
     bracketed.map_or(setting.trim(), |(word, _)| word)
 }
 
-fn number(text: Option<&str>) -> Option<u64> {
-    text?.trim().parse().ok()
-}
-
-/// Major and minor number of a release such as `5.15.0-91-generic`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn unknown(path: &str) -> Finding {
-    Finding::Unknown { path: path.into() }
+fn unknown(path: &str) -> Cause {
+    Cause::Unknown { path: path.into() }
 }
 
 #[cfg(test)]

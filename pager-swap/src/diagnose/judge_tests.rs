@@ -1,8 +1,9 @@
 //! One fixture for each finding, and the system that this runs on.
 
+use super::super::diagnose;
 use super::super::probe::{Device, probe};
-use super::super::{Effect, diagnose};
 use super::*;
+use pager_core::diagnose::{Finding, Severity, What};
 
 /// A machine on which all is well.
 fn healthy() -> Facts {
@@ -29,11 +30,12 @@ fn healthy() -> Facts {
             ..Cgroup::default()
         }],
         pagemap: true,
+        refused: Vec::new(),
     }
 }
 
 /// The only finding after `change` to a healthy machine.
-fn finding(change: impl FnOnce(&mut Facts)) -> Finding {
+fn finding(change: impl FnOnce(&mut Facts)) -> Cause {
     let mut facts = healthy();
     change(&mut facts);
     let mut findings = judge(&facts);
@@ -52,8 +54,8 @@ fn an_empty_table_of_swaps_is_no_swap() {
         facts.swaps = Some("Filename\tType\tSize\tUsed\tPriority\n".into());
         facts.devices.clear();
     });
-    assert_eq!(found, Finding::NoSwap);
-    assert_eq!(found.effect(), Effect::Blocked);
+    assert_eq!(found, Cause::NoSwap);
+    assert_eq!(found.severity(), Severity::Blocked);
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn used_up_swap_is_full() {
     let found = finding(|facts| {
         facts.swaps = Some("header\n/dev/sdb partition 1000 999 -2\n".into());
     });
-    let expected = Finding::SwapFull {
+    let expected = Cause::SwapFull {
         size_bytes: 1_024_000,
         free_bytes: 1024,
     };
@@ -73,7 +75,7 @@ fn a_swap_file_is_told_from_a_device() {
     let found = finding(|facts| {
         facts.swaps = Some("header\n/var/my\\040swap file 1000 0 -2\n".into());
     });
-    let expected = Finding::SwapFile {
+    let expected = Cause::SwapFile {
         path: "/var/my swap".into(),
     };
     assert_eq!(found, expected);
@@ -82,14 +84,14 @@ fn a_swap_file_is_told_from_a_device() {
 #[test]
 fn a_rotational_flag_is_found() {
     let found = finding(|facts| facts.devices[0].rotational = Some("1\n".into()));
-    assert!(matches!(found, Finding::RotationalSwap { .. }));
-    assert_eq!(found.effect(), Effect::Slow);
+    assert!(matches!(found, Cause::RotationalSwap { .. }));
+    assert_eq!(found.severity(), Severity::Slow);
 }
 
 #[test]
 fn compressed_memory_is_not_a_disk() {
     let found = finding(|facts| facts.devices[0].disk = "zram0".into());
-    assert!(matches!(found, Finding::SwapInMemory { .. }));
+    assert!(matches!(found, Cause::SwapInMemory { .. }));
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_cgroup_that_forbids_swap_is_found_in_an_ancestor() {
             ..Cgroup::default()
         });
     });
-    let expected = Finding::SwapForbidden {
+    let expected = Cause::SwapForbidden {
         cgroup: "/sys/fs/cgroup".into(),
     };
     assert_eq!(found, expected);
@@ -113,7 +115,7 @@ fn a_cgroup_that_used_its_share_is_full() {
         facts.cgroups[0].swap_max = Some("1048576\n".into());
         facts.cgroups[0].swap_current = Some("1048576\n".into());
     });
-    assert!(matches!(found, Finding::CgroupSwapFull { .. }));
+    assert!(matches!(found, Cause::CgroupSwapFull { .. }));
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn a_limit_on_memory_and_swap_that_adds_nothing_is_found() {
         ..Cgroup::default()
     };
     let found = finding(|facts| facts.cgroups = vec![version_1("1048576\n", "1048576\n")]);
-    assert!(matches!(found, Finding::MemswLimit { .. }));
+    assert!(matches!(found, Cause::MemswLimit { .. }));
     for (memsw, memory) in [
         ("9223372036854771712", "9223372036854771712"),
         ("2097152", "1048576"),
@@ -140,15 +142,15 @@ fn a_limit_on_memory_and_swap_that_adds_nothing_is_found() {
 #[test]
 fn swappiness_zero_is_found_for_the_machine_and_for_the_cgroup() {
     let found = finding(|facts| facts.swappiness = Some("0\n".into()));
-    assert_eq!(found, Finding::GlobalSwappinessZero);
+    assert_eq!(found, Cause::GlobalSwappinessZero);
     let found = finding(|facts| facts.cgroups[0].swappiness = Some("0\n".into()));
-    assert!(matches!(found, Finding::CgroupSwappinessZero { .. }));
+    assert!(matches!(found, Cause::CgroupSwappinessZero { .. }));
 }
 
 #[test]
 fn huge_pages_can_be_off_in_four_places() {
     let off = |change: fn(&mut Facts)| {
-        assert!(matches!(finding(change), Finding::HugePagesOff { .. }));
+        assert!(matches!(finding(change), Cause::HugePagesOff { .. }));
     };
     off(|facts| facts.huge_pages = Some("always madvise [never]\n".into()));
     off(|facts| facts.huge_pages_2m = Some("always inherit madvise [never]\n".into()));
@@ -166,13 +168,13 @@ fn huge_pages_can_be_off_in_four_places() {
 #[test]
 fn old_kernels_are_told_by_their_release() {
     let found = finding(|facts| facts.release = Some("5.10.0-28-amd64".into()));
-    assert!(matches!(found, Finding::NoPopulateRead { .. }));
+    assert!(matches!(found, Cause::NoPopulateRead { .. }));
     let mut facts = healthy();
     facts.release = Some("4.18.0-553.el8".into());
     let findings = judge(&facts);
     assert!(matches!(
         findings[..],
-        [Finding::NoPageOut { .. }, Finding::NoPopulateRead { .. }]
+        [Cause::NoPageOut { .. }, Cause::NoPopulateRead { .. }]
     ));
     for new_enough in ["5.14.0", "5.14.0-427.el9", "6.1", "10.0-rc1"] {
         facts.release = Some(new_enough.into());
@@ -184,7 +186,7 @@ fn old_kernels_are_told_by_their_release() {
 fn what_cannot_be_read_is_said() {
     assert_eq!(
         finding(|facts| facts.pagemap = false),
-        Finding::PagemapUnreadable
+        Cause::PagemapUnreadable
     );
     assert_eq!(finding(|facts| facts.swaps = None), unknown("/proc/swaps"));
     for release in [None, Some("strange".to_owned())] {
@@ -197,59 +199,92 @@ fn what_cannot_be_read_is_said() {
 fn every_finding_prints_what_to_do() {
     let cgroup = || PathBuf::from("/sys/fs/cgroup/a");
     let all = [
-        Finding::NotLinux,
-        Finding::NoSwap,
-        Finding::SwapFull {
+        Cause::NotLinux,
+        Cause::NoSwap,
+        Cause::SwapFull {
             size_bytes: 2,
             free_bytes: 1,
         },
-        Finding::SwapForbidden { cgroup: cgroup() },
-        Finding::CgroupSwapFull {
+        Cause::SwapForbidden { cgroup: cgroup() },
+        Cause::CgroupSwapFull {
             cgroup: cgroup(),
             limit_bytes: 1,
             used_bytes: 1,
         },
-        Finding::MemswLimit {
+        Cause::MemswLimit {
             cgroup: cgroup(),
             limit_bytes: 1,
         },
-        Finding::GlobalSwappinessZero,
-        Finding::CgroupSwappinessZero { cgroup: cgroup() },
-        Finding::SwapFile {
+        Cause::GlobalSwappinessZero,
+        Cause::CgroupSwappinessZero { cgroup: cgroup() },
+        Cause::SwapFile {
             path: "/swap".into(),
         },
-        Finding::RotationalSwap {
+        Cause::RotationalSwap {
             device: "/dev/sda".into(),
         },
-        Finding::SwapInMemory {
+        Cause::SwapInMemory {
             device: "/dev/zram0".into(),
         },
-        Finding::HugePagesOff { setting: "never" },
-        Finding::NoPageOut {
+        Cause::HugePagesOff { setting: "never" },
+        Cause::NoPageOut {
             release: "4.4".into(),
         },
-        Finding::NoPopulateRead {
+        Cause::NoPopulateRead {
             release: "5.4".into(),
         },
-        Finding::PagemapUnreadable,
+        Cause::CallRefused {
+            call: "MADV_PAGEOUT",
+            error: "not permitted".into(),
+        },
+        Cause::PagemapUnreadable,
         unknown("/proc/swaps"),
     ];
     for finding in all {
-        let sentence = finding.to_string();
-        assert!(
-            sentence.contains(';'),
-            "{sentence}: a cause; and what to do"
-        );
-        assert!(!sentence.contains('\n'));
+        let finding = Finding::from(finding);
+        assert_eq!(finding.concern, "swap");
+        for part in [&finding.evidence, &*finding.remedy] {
+            assert!(part.len() > 10, "{finding}");
+            assert!(
+                !part.contains([';', '\n']) && !part.ends_with('.'),
+                "{finding}"
+            );
+        }
     }
 }
 
 #[test]
-fn odd_lines_are_left_out() {
+fn odd_lines_of_swaps_are_left_out() {
     assert_eq!(
         swap_areas("header\n/dev/sda\n\n/dev/sdb partition x y\n"),
         []
     );
+}
+
+#[test]
+fn a_call_that_is_refused_although_the_kernel_has_it_is_told() {
+    let refused = |call, since| Refusal {
+        call,
+        since,
+        error: "Operation not permitted".into(),
+    };
+    for (call, severity) in [
+        ("MADV_PAGEOUT", Severity::Blocked),
+        ("MADV_POPULATE_READ", Severity::Slow),
+        ("MADV_HUGEPAGE", Severity::Slow),
+        ("MADV_WIPEONFORK", Severity::Note),
+        ("mmap", Severity::Blocked),
+    ] {
+        let found = finding(|facts| facts.refused = vec![refused(call, (5, 4))]);
+        assert!(matches!(found, Cause::CallRefused { .. }));
+        assert_eq!(found.severity(), severity, "{call}");
+        assert!(Finding::from(found).evidence.contains(call));
+    }
+    // An old kernel has its own word for it.
+    let mut facts = healthy();
+    facts.release = Some("5.10.0".into());
+    facts.refused = vec![refused("MADV_POPULATE_READ", (5, 14))];
+    assert!(matches!(judge(&facts)[..], [Cause::NoPopulateRead { .. }]));
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -259,11 +294,9 @@ fn this_system_can_be_read() {
     assert!(facts.release.is_some());
     let findings = diagnose();
     let has_swap = !swap_areas(facts.swaps.as_deref().unwrap_or_default()).is_empty();
-    let release = Finding::Unknown {
-        path: "/proc/sys/kernel/osrelease".into(),
-    };
-    assert!(!findings.contains(&release));
+    assert!(!findings.contains(&Finding::unknown("swap", "/proc/sys/kernel/osrelease")));
     if facts.swaps.is_some() {
-        assert_eq!(findings.contains(&Finding::NoSwap), !has_swap);
+        let is_found = findings.iter().any(|it| it.what == What::NoSwap);
+        assert_eq!(is_found, !has_swap);
     }
 }

@@ -1,27 +1,31 @@
 //! Why paging to swap may not work here.
 //!
 //! [`probe`] reads the system's files into strings and decides nothing;
-//! [`judge`] turns the strings into [`Finding`]s and reads nothing, so every
+//! [`judge`] turns the strings into [`Cause`]s and reads nothing, so every
 //! finding can be tested without the machine that has it.
 //!
 //! ```text
-//! finding  what can be wrong, and what to do about it
-//! probe    the files, as they are
-//! judge    from files to findings
+//! cause  what can be wrong, and what to do about it
+//! probe  the files, as they are, and what a trial says
+//! judge  from files to causes
 //! ```
 
-mod finding;
+mod cause;
 mod judge;
 mod probe;
 
-pub use finding::{Effect, Finding};
+use cause::Cause;
+use pager_core::diagnose::Finding;
 
 /// All findings on this machine and in this memory cgroup.
 pub(crate) fn diagnose() -> Vec<Finding> {
     if cfg!(any(miri, not(target_os = "linux"))) {
-        return vec![Finding::NotLinux];
+        return vec![Cause::NotLinux.into()];
     }
     judge::judge(&probe::probe())
+        .into_iter()
+        .map(Finding::from)
+        .collect()
 }
 
 /// Whether memory that asks for huge pages gets them. Reads three small files.

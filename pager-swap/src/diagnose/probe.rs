@@ -1,13 +1,15 @@
-//! Reads what the system says about swap into strings, and decides nothing.
+//! Reads what the system says about swap into strings, tries the calls that paging
+//! relies on, and decides nothing.
 //!
 //! What cannot be read is `None`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pager_core::cgroup;
+use pager_core::{ChunkBuf, HUGE_PAGE_BYTES, cgroup};
 
 use super::judge::swap_areas;
+use crate::advise::{Hint, Rounding, advise, page_bytes};
 use crate::pagemap::Pagemap;
 
 /// What the system says, word for word.
@@ -31,6 +33,18 @@ pub(super) struct Facts {
     pub(super) cgroups: Vec<Cgroup>,
     /// Whether the page table can be read.
     pub(super) pagemap: bool,
+    /// Calls that a trial on a page of our own was refused.
+    pub(super) refused: Vec<Refusal>,
+}
+
+/// A call that was tried and refused.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) call: &'static str,
+    /// The kernel that has it.
+    pub(super) since: (u32, u32),
+    /// What the system said.
+    pub(super) error: String,
 }
 
 /// A block device with swap on it.
@@ -76,6 +90,7 @@ pub(super) fn probe() -> Facts {
         swappiness: read("/proc/sys/vm/swappiness"),
         cgroups: cgroups(),
         pagemap: Pagemap::open().is_some(),
+        refused: refused(),
         ..probe_huge_pages()
     }
 }
@@ -89,6 +104,64 @@ pub(super) fn probe_huge_pages() -> Facts {
         status: read("/proc/self/status"),
         ..Facts::default()
     }
+}
+
+/// Tries each call on a page of our own memory, which is given back.
+fn refused() -> Vec<Refusal> {
+    let refusal = |call, since, error: &dyn std::fmt::Display| Refusal {
+        call,
+        since,
+        error: error.to_string(),
+    };
+    let page = vec![1; page_bytes() / size_of::<u64>()];
+    // As large as what is mapped for huge pages; only the first page is touched.
+    let filled = ChunkBuf::with_capacity(HUGE_PAGE_BYTES / size_of::<u64>())
+        .and_then(|mut buf| buf.extend_from_slice(&page).map(|()| buf));
+    let buf = match filled {
+        Ok(buf) => buf,
+        Err(error) => return vec![refusal("mmap", (0, 0), &error)],
+    };
+    let hints = [
+        ("MADV_PAGEOUT", (5, 4), Hint::PageOut),
+        ("MADV_POPULATE_READ", (5, 14), Hint::PopulateRead),
+        ("MADV_WILLNEED", (2, 4), Hint::WillNeed),
+    ];
+    let mut refused: Vec<_> = hints
+        .into_iter()
+        .filter_map(|(call, since, hint)| {
+            let error = advise(&buf, hint, Rounding::Outward).err()?;
+            Some(refusal(call, since, &error))
+        })
+        .collect();
+    // What was advised when the memory was mapped shows in its flags.
+    let flags = read("/proc/self/smaps").and_then(|maps| flags_at(&maps, buf.as_ptr().addr()));
+    if let Some(flags) = flags {
+        let marks = [
+            ("hg", "MADV_HUGEPAGE", (2, 6)),
+            ("wf", "MADV_WIPEONFORK", (4, 14)),
+        ];
+        for (mark, call, since) in marks {
+            if !flags.split(' ').any(|flag| flag == mark) {
+                refused.push(refusal(call, since, &"the memory does not show it"));
+            }
+        }
+    }
+    refused
+}
+
+/// The flags of the mapping that `address` lies in, by `/proc/self/smaps`.
+fn flags_at(maps: &str, address: usize) -> Option<String> {
+    let mut is_it = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|word| word.split_once('-'));
+        let hex = |text: &str| usize::from_str_radix(text, 16).ok();
+        if let Some((Some(start), Some(end))) = range.map(|(a, b)| (hex(a), hex(b))) {
+            is_it = (start..end).contains(&address);
+        } else if is_it && let Some(flags) = line.strip_prefix("VmFlags:") {
+            return Some(flags.trim().to_owned());
+        }
+    }
+    None
 }
 
 fn cgroups() -> Vec<Cgroup> {
@@ -128,4 +201,18 @@ fn device(path: &Path) -> Option<Device> {
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flags_at;
+
+    #[test]
+    fn the_flags_of_a_mapping_are_found_by_an_address_in_it() {
+        let maps = "1000-2000 rw-p 0 00:00 0\nSize: 4 kB\nVmFlags: rd wr \n\
+                    7f00-8000 rw-p 0 00:00 0 [heap]\nVmFlags: rd wr hg wf\n";
+        assert_eq!(flags_at(maps, 0x1fff).as_deref(), Some("rd wr"));
+        assert_eq!(flags_at(maps, 0x7f00).as_deref(), Some("rd wr hg wf"));
+        assert_eq!(flags_at(maps, 0x2000), None);
+    }
 }

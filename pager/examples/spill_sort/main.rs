@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use clap::Parser;
-use pager::{BackendKind, Pager, Preset};
+use pager::{BackendChoice, BackendKind, Pager, Preset};
 use pager_tool::{ensure_disk, ensure_machine, ensure_memory, usable_bytes};
 
 use crate::plan::Plan;
@@ -59,9 +59,9 @@ struct Options {
     /// Memory for the buffers of the sort, at least 4MiB.
     #[arg(long, default_value = "64MiB")]
     budget: ByteSize,
-    /// Where cold columns go: swap or file [default: swap where it works, else file].
-    #[arg(long)]
-    backend: Option<BackendKind>,
+    /// Where cold columns go: swap, file, or auto for whichever works here.
+    #[arg(long, default_value_t)]
+    backend: BackendChoice,
     /// How they get there: fast or seed.
     #[arg(long, default_value_t)]
     preset: Preset,
@@ -129,7 +129,7 @@ fn ensure_room(options: &Options, pager: &Pager, expected_rows: u64) -> anyhow::
 
 fn make_pager(options: &Options, plan: &Plan) -> pager::Result<Pager> {
     let mut builder = Pager::builder()
-        .backend(options.backend.unwrap_or_else(BackendKind::recommended))
+        .backend(options.backend)
         .preset(options.preset);
     if options.preset == Preset::Fast {
         let pager_bytes = usize::try_from(plan.pager_bytes).unwrap_or(usize::MAX);
