@@ -67,3 +67,8 @@ pub use stats::{FileStats, IoMode, Reaped};
 
 /// Name of the backend in errors and listings.
 pub(crate) const BACKEND: &str = "file";
+
+/// The example of the package's front page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

@@ -69,3 +69,8 @@ pub use stats::SwapStats;
 
 /// The backend's name in errors and listings.
 const NAME: &str = "swap";
+
+/// The example of the package's front page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

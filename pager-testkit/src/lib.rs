@@ -72,3 +72,8 @@ pub fn settled_stats<B: Backend>(registry: &Registry<B>) -> Stats {
     }
     registry.stats()
 }
+
+/// The example of the package's front page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

@@ -109,7 +109,7 @@ pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoic
 #[cfg(feature = "swap")]
 pub use pager_swap::{self, SeedAdvice, SwapBackend, SwapMode, SwapStats};
 
-/// The examples of the project's front page, compiled and run.
-#[cfg(all(doctest, feature = "swap", feature = "file"))]
-#[doc = include_str!("../../README.md")]
-struct ReadmeExamples;
+/// The example of the package's front page, compiled and run.
+#[cfg(all(doctest, feature = "file"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;

@@ -10,7 +10,7 @@
 
 #[path = "common/kept.rs"]
 mod kept;
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
 
 use std::path::PathBuf;

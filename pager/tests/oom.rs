@@ -10,9 +10,9 @@
 #![cfg(all(target_os = "linux", feature = "swap", feature = "file"))]
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
-#[path = "../../pager-file/tests/common/swap.rs"]
+#[path = "common/swap.rs"]
 mod swap;
 
 use std::fs;

@@ -5,7 +5,7 @@
 //! default. `with-memory` provides both:
 //!
 //! ```text
-//! cargo test -p pager --test pressure --no-run     # prints the path of the binary
+//! cargo test -p pager-out-of-core --test pressure --no-run     # prints the path of the binary
 //! cargo xtask with-memory 256MiB --swap 4GiB -- BINARY --ignored --nocapture
 //! ```
 //!

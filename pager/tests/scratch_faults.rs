@@ -6,11 +6,11 @@
 #![cfg(all(target_os = "linux", feature = "swap", feature = "file"))]
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-#[path = "../../pager-file/tests/common/disk.rs"]
+#[path = "common/disk.rs"]
 mod disk;
 #[path = "common/kept.rs"]
 mod kept;
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
 
 use std::fs::{self, Permissions};

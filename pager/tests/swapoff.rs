@@ -9,9 +9,9 @@
 
 #[path = "common/kept.rs"]
 mod kept;
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
-#[path = "../../pager-file/tests/common/swap.rs"]
+#[path = "common/swap.rs"]
 mod swap;
 
 use std::fs;

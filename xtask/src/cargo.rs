@@ -10,6 +10,9 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The package of the facade. Its library is called `pager`, and so is its folder.
+pub(crate) const FACADE: &str = "pager-out-of-core";
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     // Cargo tells where the package is now; the compiled-in path is for a binary run by hand.

@@ -64,11 +64,12 @@ use crate::{Error, Result};
 /// clone and registry ends the threads.
 ///
 /// ```
-/// use pager_testkit::MemoryBackend;
+/// # mod in_memory { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_memory.inc")); }
+/// # use in_memory::InMemory;
 /// use pager_core::{Registry, Residency};
 ///
 /// let residency = Residency::builder().budget_bytes(64 << 20).build();
-/// let registry = Registry::with_residency(MemoryBackend::new(), &residency);
+/// let registry = Registry::with_residency(InMemory, &residency);
 /// let handle = registry.pageout(&mut [vec![7; 1000]])?;
 /// assert_eq!(residency.stats().resident_bytes, 8000);
 ///

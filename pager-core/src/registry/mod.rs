@@ -43,9 +43,10 @@ use crate::memory::{Destination, ProcessStamp};
 ///
 /// ```
 /// use pager_core::Registry;
-/// use pager_testkit::MemoryBackend;
+/// # mod in_memory { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_memory.inc")); }
+/// # use in_memory::InMemory;
 ///
-/// let registry = Registry::new(MemoryBackend::new());
+/// let registry = Registry::new(InMemory);
 /// let mut column = vec![1, 2, 3, 4];
 /// let handle = registry.pageout(std::slice::from_mut(&mut column))?;
 /// assert!(column.is_empty());

@@ -1,7 +1,7 @@
 //! Sorts TPC-H `lineitem` in far less memory than it has bytes.
 //!
 //! ```text
-//! cargo run --release -p pager --example spill_sort -- --scale 1 --budget 64MiB --backend file
+//! cargo run --release -p pager-out-of-core --example spill_sort -- --scale 1 --budget 64MiB --backend file
 //! ```
 //!
 //! An external merge sort through the facade. The generator's rows are gathered

@@ -3,7 +3,7 @@
 //! Guarantees that neither the benchmarks nor the product are built with the fault hooks of
 //! the tests. Refuses to guess: the features are those that cargo resolves.
 
-use crate::cargo::cargo;
+use crate::cargo::{FACADE, cargo};
 use anyhow::{Context, ensure};
 use pager_tool::print;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ const FAULT_HOOKS: &str = "fault-hooks";
 /// depend on.
 const WITHOUT_HOOKS: [(&str, &str); 2] = [
     ("pager-bench", "normal,build,dev"),
-    ("pager", "normal,build"),
+    (FACADE, "normal,build"),
 ];
 
 /// Checks all of it, and names each offence.

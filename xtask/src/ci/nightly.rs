@@ -5,7 +5,7 @@
 //! what is missing skips the step, with its reason.
 
 use super::{Done, call};
-use crate::cargo::{cargo, executables_of, root, target_directory};
+use crate::cargo::{FACADE, cargo, executables_of, root, target_directory};
 use anyhow::Context;
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) const STRESS: [&[&str]; 1] = [&["--manifest-path", CHECKS_MANIFEST, "
 pub(super) const CONCURRENT: [&[&str]; 4] = [
     &["--manifest-path", CHECKS_MANIFEST, "--test", "stress"],
     &["-p", "pager-core", "--lib", "--test", "residency"],
-    &["-p", "pager", "--test", "model", "--test", "fuzz_corpus"],
+    &["-p", FACADE, "--test", "model", "--test", "fuzz_corpus"],
     &["-p", "pager-bench", "--test", "soak"],
 ];
 

@@ -4,7 +4,7 @@
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
 use super::{Done, Step, call, dependencies, nightly, tidy};
-use crate::cargo::{cargo, executables, root, target_directory};
+use crate::cargo::{FACADE, cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
 use crate::size::Size;
@@ -65,7 +65,7 @@ pub(super) const DEEP: [Step; 9] = [
     ("tests of feature combinations", || {
         for features in COMBINATIONS {
             call(&mut cargo(
-                &[&["test", "-p", "pager", "--lib", "--tests"], features].concat(),
+                &[&["test", "-p", FACADE, "--lib", "--tests"], features].concat(),
             ))?;
         }
         Ok(Done::Passed)
@@ -99,7 +99,7 @@ fn passed(args: &[&str]) -> anyhow::Result<Done> {
 
 fn feature_combinations() -> anyhow::Result<Done> {
     for features in COMBINATIONS {
-        let before = ["clippy", "-p", "pager", "--lib", "--tests"];
+        let before = ["clippy", "-p", FACADE, "--lib", "--tests"];
         let after = ["--", "-D", "warnings"];
         call(&mut cargo(&[&before, features, &after].concat()))?;
     }
@@ -117,7 +117,7 @@ fn spill_sort() -> anyhow::Result<Done> {
         "build",
         "--release",
         "-p",
-        "pager",
+        FACADE,
         "--example",
         "spill_sort",
     ])?;
@@ -183,7 +183,10 @@ fn pressure() -> anyhow::Result<Done> {
     if let Err(error) = Cap::new(limit) {
         return Ok(Done::Skipped(error.to_string()));
     }
-    for (package, test) in [("pager", "pressure"), ("pager-swap", "real_swap")] {
+    for (package, directory, test) in [
+        (FACADE, "pager", "pressure"),
+        ("pager-swap", "pager-swap", "real_swap"),
+    ] {
         // Built outside the cap, which no compiler would fit in.
         let args = [
             "test",
@@ -200,7 +203,7 @@ fn pressure() -> anyhow::Result<Done> {
         // They are ignored elsewhere, because without a cap they show nothing.
         argv.extend(["--include-ignored", "--nocapture", "--test-threads=1"].map(Into::into));
         let cap = Cap::new(limit)?;
-        call(cap.command(&argv).current_dir(root().join(package)))?;
+        call(cap.command(&argv).current_dir(root().join(directory)))?;
     }
     drop(swap);
     Ok(Done::Passed)

@@ -1,0 +1,1 @@
+../../../pager-file/tests/common/disk.rs

@@ -1,0 +1,1 @@
+../../../pager-file/tests/common/process.rs

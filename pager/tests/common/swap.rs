@@ -1,0 +1,1 @@
+../../../pager-file/tests/common/swap.rs
