@@ -1,15 +1,15 @@
 //! The synchronisation primitives of the registry and the residency layer: those
-//! of `std`, or those of shuttle when the model checker runs (`--cfg shuttle`).
+//! of `std`, or those of shuttle where the model checker builds this (`races/`).
 //!
 //! No lock here stays poisoned: the data behind each is whole between two
 //! statements, so a panic of another holder leaves nothing to repair.
 
 use std::time::Duration;
 
-#[cfg(not(shuttle))]
+#[cfg(not(pager_shuttle))]
 pub(crate) use std::{sync, thread};
 
-#[cfg(shuttle)]
+#[cfg(pager_shuttle)]
 pub(crate) use shuttle::{sync, thread};
 
 pub(crate) use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,10 +1,10 @@
 //! The synchronisation primitives of the facade: those of `std`, or those of
-//! shuttle when the model checker runs (`--cfg shuttle`).
+//! shuttle where the model checker builds this (`races/`).
 
-#[cfg(not(shuttle))]
+#[cfg(not(pager_shuttle))]
 use std::sync;
 
-#[cfg(shuttle)]
+#[cfg(pager_shuttle)]
 use shuttle::sync;
 
 pub(crate) use sync::atomic::{AtomicU8, Ordering};

@@ -322,7 +322,7 @@ fn share(bytes: usize, percent: u8) -> usize {
     bytes / 100 * percent + bytes % 100 * percent / 100
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(all(test, not(pager_shuttle)))]
 mod tests {
     use super::*;
 

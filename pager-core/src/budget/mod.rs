@@ -242,25 +242,25 @@ impl Residency {
     }
 
     /// One step of a background thread, on the calling thread.
-    #[cfg(all(test, shuttle))]
+    #[cfg(all(test, pager_shuttle))]
     pub(crate) fn step(&self) {
         self.engine().step(engine::Preferred::Fetch);
     }
 
     /// Writes one payload, if one is dirty.
-    #[cfg(all(test, shuttle))]
+    #[cfg(all(test, pager_shuttle))]
     pub(crate) fn write_one(&self) {
         self.engine().write_one(pageable::Patience::None);
     }
 
     /// Drops one clean copy, if there is one.
-    #[cfg(all(test, shuttle))]
+    #[cfg(all(test, pager_shuttle))]
     pub(crate) fn drop_one(&self) {
         self.engine().free_one(leave::Unused::Goes);
     }
 
     /// Changes the budget without waiting for it to be kept.
-    #[cfg(all(test, shuttle))]
+    #[cfg(all(test, pager_shuttle))]
     pub(crate) fn change_budget(&self, budget_bytes: usize) {
         self.engine().ledger.set_budget_bytes(budget_bytes);
     }

@@ -205,7 +205,7 @@ impl<B: Backend> Drop for Landing<B> {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(all(test, not(pager_shuttle)))]
 mod tests {
     use super::cut;
 

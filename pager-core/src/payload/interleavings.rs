@@ -1,5 +1,5 @@
 //! Every interleaving of the operations that can race on one payload, by model
-//! checker: `RUSTFLAGS="--cfg shuttle" cargo test -p pager-core --lib interleavings`.
+//! checker: `cargo test --release --manifest-path races/Cargo.toml -p pager-core interleavings`.
 //!
 //! The background threads are played by threads of the test, which do one step
 //! each. What races is the state lock of the entry, the queues and the ledger.

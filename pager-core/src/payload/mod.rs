@@ -17,7 +17,7 @@ mod chunks;
 mod entry;
 mod fetch;
 mod flight;
-#[cfg(all(test, shuttle))]
+#[cfg(all(test, pager_shuttle))]
 pub(crate) mod interleavings;
 mod memory;
 mod out;

@@ -249,7 +249,7 @@ impl fmt::Debug for Pieces {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(all(test, not(pager_shuttle)))]
 mod tests {
     use super::*;
 

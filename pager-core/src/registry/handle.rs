@@ -154,7 +154,7 @@ impl<B: Backend> Handle<B> {
     }
 
     /// Queues a fetch as `prefetch` does where there are threads to serve it.
-    #[cfg(all(test, shuttle))]
+    #[cfg(all(test, pager_shuttle))]
     pub(crate) fn queue_fetch(&self, range: Range<usize>) {
         self.entry().queue_fetch(&range);
     }

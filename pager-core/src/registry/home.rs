@@ -64,7 +64,7 @@ impl<B> Homes<B> {
         // The model checker has no clock, and its scenes no such threads.
         let deadline = Instant::now() + MAX_WAIT;
         let is_idle = || self.0.iter().all(|home| Arc::strong_count(home) == 1);
-        while handle_count == 0 && !cfg!(shuttle) && !is_idle() && Instant::now() < deadline {
+        while handle_count == 0 && !cfg!(pager_shuttle) && !is_idle() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(200));
         }
     }

@@ -16,7 +16,7 @@ mod home;
 mod pageout;
 mod stats;
 pub(crate) mod table;
-#[cfg(all(test, shuttle))]
+#[cfg(all(test, pager_shuttle))]
 mod table_interleavings;
 
 use std::ops::Range;

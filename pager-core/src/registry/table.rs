@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// More than the cores that pay off here. The model checker has one: every lock
 /// multiplies the schedules that it must visit.
-const SHARD_COUNT: usize = if cfg!(shuttle) { 1 } else { 32 };
+const SHARD_COUNT: usize = if cfg!(pager_shuttle) { 1 } else { 32 };
 
 /// A table of `T`, one entry for each live handle, by its number. The number says
 /// which shard it is in.

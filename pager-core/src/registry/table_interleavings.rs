@@ -1,6 +1,6 @@
 //! The table of live handles and the totals, looked at while handles are made and
 //! dropped, by model checker:
-//! `RUSTFLAGS="--cfg shuttle" cargo test -p pager-core --lib table_interleavings`.
+//! `cargo test --release --manifest-path races/Cargo.toml -p pager-core table_`.
 //!
 //! The table's own lock and the counters are those of `std` even here, because each
 //! step that the model checker sees multiplies the schedules of every other scene:

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The package of the fuzz targets, which builds some tests of the facade as well, without what
-/// its other tests depend on.
-pub(super) const CHECKS_MANIFEST: &str = "pager/fuzz/Cargo.toml";
+/// The package of the fuzz targets, which builds the stress test of the facade as well, without
+/// what its other tests depend on.
+const CHECKS_MANIFEST: &str = "pager/fuzz/Cargo.toml";
 
 /// The stress test that a sanitizer is most likely to learn from: every thread, both backends.
 pub(super) const STRESS: [&[&str]; 1] = [&["--manifest-path", CHECKS_MANIFEST, "--test", "stress"]];

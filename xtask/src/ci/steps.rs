@@ -15,7 +15,17 @@ use std::process::Command;
 
 /// What needs no test binary.
 pub(super) const CHECKS: [Step; 6] = [
-    ("format", || passed(&["fmt", "--all", "--check"])),
+    ("format", || {
+        passed(&["fmt", "--all", "--check"])?;
+        // Workspaces of their own.
+        passed(&["fmt", "--check", "--manifest-path", "pager/fuzz/Cargo.toml"])?;
+        passed(&[
+            "fmt",
+            "--check",
+            "--manifest-path",
+            "races/facade/Cargo.toml",
+        ])
+    }),
     ("tidy", || tidy::check().map(|()| Done::Passed)),
     ("dependencies", || {
         dependencies::check().map(|()| Done::Passed)
@@ -212,24 +222,14 @@ fn pressure() -> anyhow::Result<Done> {
 /// The model checker on what can race, with at most so many schedules for a scene.
 fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
     const SCENES: [&[&str]; 2] = [
-        &["-p", "pager-core", "--lib", "--no-default-features"],
-        &[
-            "--manifest-path",
-            nightly::CHECKS_MANIFEST,
-            "--test",
-            "interleavings",
-        ],
+        &["-p", "pager-core", "--lib", "interleavings"],
+        &["-p", "pager", "--test", "interleavings"],
     ];
     for scenes in SCENES {
-        let mut test = cargo(&["test", "--release"]);
+        let mut test = cargo(&["test", "--release", "--manifest-path", "races/Cargo.toml"]);
         test.args(scenes).args(["--", "--nocapture"]);
-        if scenes.contains(&"--lib") {
-            test.arg("interleavings");
-        }
-        // Flags of their own, hence a directory of their own: else all is built anew, here and
-        // after.
-        test.env("RUSTFLAGS", "--cfg shuttle");
-        test.env("CARGO_TARGET_DIR", target_directory()?.join("shuttle"));
+        // Beside what users build, and not among it.
+        test.env("CARGO_TARGET_DIR", target_directory()?.join("races"));
         if let Some(schedules) = schedules {
             // So few that a quick build pays off more than a quick run.
             test.env("PAGER_SCHEDULES", schedules);

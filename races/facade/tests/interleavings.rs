@@ -1,12 +1,11 @@
 //! The interleavings of what can race on the choice of a backend and on the
 //! scratch directory, by model checker:
-//! `RUSTFLAGS="--cfg shuttle" cargo test --manifest-path pager/fuzz/Cargo.toml --test interleavings`.
+//! `cargo test --release --manifest-path races/Cargo.toml -p pager --test interleavings`.
 //!
 //! What is interleaved is the selector, the lock around the file registry, and
 //! whatever the registries and the residency layer lock. Each schedule opens real
 //! scratch directories, in memory where the machine has such a place.
 
-#![cfg(shuttle)]
 #![allow(
     clippy::result_large_err,
     reason = "what a take gives back when it fails is returned by value"
