@@ -66,24 +66,62 @@ pub(crate) fn executables_of(build: &mut Command) -> anyhow::Result<BTreeMap<Str
     Ok(parse_executables(&messages))
 }
 
+/// What cargo knows of this workspace.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    workspace_members: Vec<String>,
+    target_directory: PathBuf,
+}
+
+/// One package, of ours or of others.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) rust_version: Option<String>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    id: String,
+    /// The registries it may go to; none for what is never published.
+    publish: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// Of our packages, or of all that they depend on as well.
+    ///
+    /// # Errors
+    /// When cargo cannot be run, or says something else.
+    pub(crate) fn read(with_dependencies: bool) -> anyhow::Result<Self> {
+        let mut metadata = cargo(&["metadata", "--format-version", "1"]);
+        if !with_dependencies {
+            metadata.arg("--no-deps");
+        }
+        let output = metadata
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo")?;
+        serde_json::from_slice(&output.stdout).context("cargo metadata is not as expected")
+    }
+
+    /// Our packages that users get.
+    pub(crate) fn products(&self) -> Vec<&Package> {
+        let ours = |package: &&Package| self.workspace_members.contains(&package.id);
+        let published = |package: &&Package| package.publish.is_none();
+        self.packages
+            .iter()
+            .filter(ours)
+            .filter(published)
+            .collect()
+    }
+}
+
 /// Where builds go, by cargo's own word.
 ///
 /// # Errors
 /// When cargo cannot be run, or does not say.
 pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
-    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON")?;
-    let directory = metadata
-        .get("target_directory")
-        .and_then(|dir| dir.as_str());
-    directory
-        .map(PathBuf::from)
-        .context("cargo metadata names no target directory")
+    Ok(Metadata::read(false)?.target_directory)
 }
 
 fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
@@ -100,7 +138,7 @@ fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_executables, root, target_directory};
+    use super::{FACADE, Metadata, parse_executables, root, target_directory};
     use std::path::Path;
 
     #[test]
@@ -117,6 +155,14 @@ not json
     #[test]
     fn cargo_says_where_builds_go() {
         assert!(target_directory().unwrap().is_absolute());
+    }
+
+    #[test]
+    fn the_products_are_what_is_published_and_nothing_else() {
+        let metadata = Metadata::read(false).unwrap();
+        let names: Vec<&str> = metadata.products().iter().map(|it| &*it.name).collect();
+        assert!(names.contains(&FACADE) && names.contains(&"pager-core"));
+        assert!(!names.contains(&"xtask") && !names.contains(&"pager-bench"));
     }
 
     #[test]

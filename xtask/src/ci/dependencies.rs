@@ -1,11 +1,15 @@
 //! What depends on what, by cargo's own word.
 //!
 //! Guarantees that neither the benchmarks nor the product are built with the fault hooks of
-//! the tests. Refuses to guess: the features are those that cargo resolves.
+//! the tests, that the facade depends on as many crates as the readme says, and that nothing here
+//! wants a newer compiler than we promise. Refuses to guess: all of it is what cargo resolves.
 
-use crate::cargo::{FACADE, cargo};
+use super::{Done, call, succeeds};
+use crate::cargo::{FACADE, Metadata, cargo, root, target_directory};
 use anyhow::{Context, ensure};
 use pager_tool::print;
+use std::collections::BTreeSet;
+use std::fs;
 use std::process::Stdio;
 
 /// The feature that lets system calls ask a test's plan.
@@ -18,11 +22,15 @@ const WITHOUT_HOOKS: [(&str, &str); 2] = [
     (FACADE, "normal,build"),
 ];
 
-/// Checks all of it, and names each offence.
+/// Crates of others that the facade with its default features depends on, on Linux. One more is
+/// a decision, and the readme says the number.
+const FOREIGN_CRATES: usize = 16;
+
+/// Checks hooks and numbers, and names what is wrong.
 ///
 /// # Errors
 /// When a rule is broken, or cargo does not answer.
-pub(crate) fn check() -> anyhow::Result<()> {
+pub(super) fn check() -> anyhow::Result<Done> {
     for (package, edges) in WITHOUT_HOOKS {
         let features = features_of_core(package, edges)?;
         ensure!(
@@ -33,7 +41,98 @@ pub(crate) fn check() -> anyhow::Result<()> {
             "{package} ({edges}) is built without {FAULT_HOOKS}"
         ))?;
     }
-    Ok(())
+    let foreign = foreign_crates()?;
+    print(format_args!("{FACADE} depends on {} crates of others", foreign.len()))?;
+    ensure!(
+        foreign.len() <= FOREIGN_CRATES,
+        "{FACADE} depends on more than {FOREIGN_CRATES} crates of others: {foreign:?}"
+    );
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let said = format!("{} crates", foreign.len());
+    ensure!(readme.contains(&said), "README.md does not say \"{said}\"");
+    Ok(Done::Passed)
+}
+
+/// Licences, duplicates and sources of everything that is built here, and known weaknesses.
+///
+/// # Errors
+/// When `deny.toml` forbids something that is there.
+pub(super) fn deny() -> anyhow::Result<Done> {
+    if !succeeds(&mut cargo(&["deny", "--version"])) {
+        let why = "no cargo-deny: cargo install --locked cargo-deny";
+        return Ok(Done::Skipped(why.to_owned()));
+    }
+    call(&mut cargo(&[
+        "deny", "check", "licenses", "bans", "sources",
+    ]))?;
+    if !succeeds(&mut cargo(&["deny", "fetch", "db"])) {
+        let why = "licences, duplicates and sources are right; advisories: no database to be had";
+        return Ok(Done::Skipped(why.to_owned()));
+    }
+    call(&mut cargo(&["deny", "check", "advisories"]))?;
+    Ok(Done::Passed)
+}
+
+/// Builds with the least compiler that we promise, where it is installed. Where it is not, what
+/// the dependencies say of themselves is checked here, and our own use of the standard library by
+/// clippy (`incompatible_msrv`).
+///
+/// # Errors
+/// When something needs a newer one.
+pub(super) fn least_compiler() -> anyhow::Result<Done> {
+    let metadata = Metadata::read(true)?;
+    let products = metadata.products();
+    let least = products.iter().find_map(|it| it.rust_version.clone());
+    let least = least.context("no product crate names its least compiler")?;
+    for package in &metadata.packages {
+        let wants = package.rust_version.as_deref().unwrap_or("1.0");
+        ensure!(
+            version(wants) <= version(&least),
+            "{} {} wants Rust {wants}, and we promise {least}",
+            package.name,
+            package.version
+        );
+    }
+    print(format_args!(
+        "{} packages want at most Rust {least}",
+        metadata.packages.len()
+    ))?;
+    let toolchain = format!("+{least}");
+    if !succeeds(&mut cargo(&[&toolchain, "--version"])) {
+        return Ok(Done::Skipped(format!(
+            "no Rust {least} to build with; versions of dependencies are right"
+        )));
+    }
+    let mut check = cargo(&[&toolchain, "check", "--workspace", "--all-targets"]);
+    check.env(
+        "CARGO_TARGET_DIR",
+        target_directory()?.join("least-compiler"),
+    );
+    call(&mut check)?;
+    Ok(Done::Passed)
+}
+
+/// Numbers to compare; what is no number counts as nothing.
+fn version(text: &str) -> Vec<u32> {
+    let mut parts: Vec<u32> = text.split('.').map(|it| it.parse().unwrap_or(0)).collect();
+    parts.resize(3, 0);
+    parts
+}
+
+/// The crates that the facade depends on, besides ours.
+fn foreign_crates() -> anyhow::Result<BTreeSet<String>> {
+    let linux = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let listed = tree(&[
+        "-p", FACADE, "-e", "normal", "--target", &linux, "-f", "{p}",
+    ])?;
+    let named = |line: &str| {
+        line.split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let all = listed.lines().filter(|line| !line.is_empty()).map(named);
+    Ok(all.filter(|name| !name.starts_with("pager-")).collect())
 }
 
 /// The features of `pager-core` in a build of `package`, with commas between them.
@@ -64,7 +163,8 @@ fn tree(args: &[&str]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAULT_HOOKS, core_features, features_of_core};
+    use super::{FAULT_HOOKS, FOREIGN_CRATES, version};
+    use super::{core_features, features_of_core, foreign_crates};
 
     #[test]
     fn a_build_with_the_test_kit_has_the_hooks_and_is_seen_to_have_them() {
@@ -77,5 +177,19 @@ mod tests {
         assert_eq!(core_features("slab v0.4.12 [default,std]\n"), None);
         let with = "pager-core v0.1.0 (/somewhere) [a,b]\n";
         assert_eq!(core_features(with).as_deref(), Some("a,b"));
+    }
+
+    #[test]
+    fn the_facade_depends_on_no_more_crates_than_before() {
+        let foreign = foreign_crates().unwrap();
+        assert!(foreign.iter().any(|it| it.starts_with("rustix v")));
+        assert!(foreign.len() <= FOREIGN_CRATES, "{foreign:?}");
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(version("1.93") < version("1.93.1"));
+        assert!(version("1.9") < version("1.93"));
+        assert_eq!(version("1.93"), version("1.93.0"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod dependencies;
 mod nightly;
+mod packages;
 mod steps;
 mod tidy;
 
@@ -14,7 +15,7 @@ use crate::interrupt;
 use anyhow::{Context, bail};
 use pager_tool::print;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Check everything that CI checks.
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// every test, the quick matrix.
     #[arg(long)]
     deep: bool,
+    /// Only the steps whose names contain this, whichever they are.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["skip_tests", "deep"])]
+    only: Option<String>,
 }
 
 /// What came of a step that did not fail.
@@ -44,15 +48,27 @@ type Step = (&'static str, fn() -> anyhow::Result<Done>);
 /// # Errors
 /// When what is found cannot be printed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let planned = plan(args);
+    if planned.is_empty() {
+        eprintln!("no step has such a name");
+        return Ok(2);
+    }
+    run_steps(&planned)
+}
+
+fn plan(args: &Args) -> Vec<Step> {
     let mut planned: Vec<Step> = steps::CHECKS.into();
     if !args.skip_tests {
         planned.extend(steps::TESTS);
     }
     planned.extend(steps::TRIALS);
-    if args.deep {
+    if args.deep || args.only.is_some() {
         planned.extend(steps::DEEP);
     }
-    run_steps(&planned)
+    if let Some(text) = &args.only {
+        planned.retain(|(name, _)| name.contains(&**text));
+    }
+    planned
 }
 
 fn run_steps(planned: &[Step]) -> anyhow::Result<u8> {
@@ -86,7 +102,7 @@ fn call(command: &mut Command) -> anyhow::Result<()> {
     let line = command_line(command);
     print(format_args!("$ {line}"))?;
     let mut child = command
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         // A group of its own, so that what it starts ends with it.
         .process_group(0)
         .spawn()
@@ -99,6 +115,13 @@ fn call(command: &mut Command) -> anyhow::Result<()> {
         End::Interrupted => bail!("interrupted"),
         End::TimedOut => bail!("{line} took longer than 90 minutes"),
     }
+}
+
+/// Whether a command, whose output nobody wants, can be run and succeeds.
+fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null());
+    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn command_line(command: &Command) -> String {
@@ -114,7 +137,7 @@ fn command_line(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Done, call, command_line, run_steps};
+    use super::{Args, Done, call, command_line, plan, run_steps};
     use std::process::Command;
 
     #[test]
@@ -126,6 +149,21 @@ mod tests {
             0
         );
         assert_eq!(run_steps(&[failed, skipped]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_name_chooses_its_steps_and_no_other() {
+        let chosen = |only: &str| {
+            let args = Args {
+                skip_tests: false,
+                deep: false,
+                only: Some(only.to_owned()),
+            };
+            let names = plan(&args).into_iter().map(|(name, _)| name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(chosen("packages"), ["packages", "tests of the packages"]);
+        assert_eq!(chosen("no such step"), [] as [&str; 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that what a fuzzer writes is removed, except an input that failed. Refuses to install anything:
 //! what is missing skips the step, with its reason.
 
-use super::{Done, call};
+use super::{Done, call, succeeds};
 use crate::cargo::{FACADE, cargo, executables_of, root, target_directory};
 use anyhow::Context;
 use std::fs;
@@ -182,11 +182,4 @@ fn triple() -> String {
 
 fn skipped(why: &str) -> Done {
     Done::Skipped(why.to_owned())
-}
-
-/// Whether a command, whose output nobody wants, can be run and succeeds.
-fn succeeds(command: &mut Command) -> bool {
-    let command = command.stdin(Stdio::null());
-    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }

@@ -3,8 +3,8 @@
 //! Guarantees that each checks something real: the tools it drives fail it. Refuses to pass in
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
-use super::{Done, Step, call, dependencies, nightly, tidy};
-use crate::cargo::{FACADE, cargo, executables, root, target_directory};
+use super::{Done, Step, call, dependencies, nightly, packages, tidy};
+use crate::cargo::{FACADE, Metadata, cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
 use crate::size::Size;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What needs no test binary.
-pub(super) const CHECKS: [Step; 6] = [
+pub(super) const CHECKS: [Step; 9] = [
     ("format", || {
         passed(&["fmt", "--all", "--check"])?;
         // Workspaces of their own.
@@ -27,9 +27,9 @@ pub(super) const CHECKS: [Step; 6] = [
         ])
     }),
     ("tidy", || tidy::check().map(|()| Done::Passed)),
-    ("dependencies", || {
-        dependencies::check().map(|()| Done::Passed)
-    }),
+    ("dependencies", dependencies::check),
+    ("licences and duplicates", dependencies::deny),
+    ("least compiler", dependencies::least_compiler),
     ("clippy", || {
         passed(&[
             "clippy",
@@ -42,6 +42,7 @@ pub(super) const CHECKS: [Step; 6] = [
     }),
     ("feature combinations", feature_combinations),
     ("documentation", documentation),
+    ("packages", packages::packages),
 ];
 
 /// The tests, doctests included.
@@ -62,7 +63,7 @@ pub(super) const TRIALS: [Step; 8] = [
 ];
 
 /// What takes long.
-pub(super) const DEEP: [Step; 9] = [
+pub(super) const DEEP: [Step; 10] = [
     ("release tests with the ignored ones", || {
         passed(&[
             "test",
@@ -80,6 +81,7 @@ pub(super) const DEEP: [Step; 9] = [
         }
         Ok(Done::Passed)
     }),
+    ("tests of the packages", packages::packaged_tests),
     ("races, every schedule", || races(None)),
     ("fuzzing, minutes", || nightly::fuzz(300)),
     ("ThreadSanitizer", || {
@@ -113,7 +115,39 @@ fn feature_combinations() -> anyhow::Result<Done> {
         let after = ["--", "-D", "warnings"];
         call(&mut cargo(&[&before, features, &after].concat()))?;
     }
+    let metadata = Metadata::read(false)?;
+    for product in metadata.products() {
+        let features: Vec<&str> = product.features.keys().map(String::as_str).collect();
+        for chosen in combinations(&features) {
+            let mut check = cargo(&["check", "-p", &product.name, "--lib"]);
+            check.args(["--no-default-features", "--features", &chosen]);
+            call(&mut check)?;
+        }
+    }
     Ok(Done::Passed)
+}
+
+/// Every set of at most two features, and all of them together, as cargo wants to read it. What
+/// three do that no two of them do is rare, and the number of sets doubles with each feature.
+fn combinations(features: &[&str]) -> Vec<String> {
+    let features: Vec<&str> = features
+        .iter()
+        .copied()
+        .filter(|it| *it != "default")
+        .collect();
+    let mut sets = vec![String::new()];
+    for (index, first) in features.iter().enumerate() {
+        sets.push((*first).to_owned());
+        sets.extend(
+            features[index + 1..]
+                .iter()
+                .map(|second| format!("{first},{second}")),
+        );
+    }
+    if features.len() > 2 {
+        sets.push(features.join(","));
+    }
+    sets
 }
 
 fn documentation() -> anyhow::Result<Done> {
@@ -238,4 +272,17 @@ fn races(schedules: Option<&str>) -> anyhow::Result<Done> {
         call(&mut test)?;
     }
     Ok(Done::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::combinations;
+
+    #[test]
+    fn features_are_combined_by_two_and_all_together() {
+        assert_eq!(combinations(&["default"]), [""]);
+        assert_eq!(combinations(&["a", "b", "default"]), ["", "a", "a,b", "b"]);
+        let three = ["", "a", "a,b", "a,c", "b", "b,c", "c", "a,b,c"];
+        assert_eq!(combinations(&["a", "b", "c"]), three);
+    }
 }
