@@ -8,6 +8,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// What the kernel counts swap in, on every machine that this is measured on.
+const KERNEL_PAGE_BYTES: f64 = 4096.0;
+
 /// How a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +49,26 @@ impl Record {
         self.merge.get(key)?.as_f64()
     }
 
+    /// Bytes that left memory while the chains were built and merged: for files what this
+    /// process wrote, else what the machine swapped out.
+    fn left_memory_bytes(&self) -> Option<f64> {
+        let (key, unit) = match self.cell.backend {
+            Backend::File => ("io_written_bytes", 1.0),
+            Backend::Swap | Backend::None => ("pswpout", KERNEL_PAGE_BYTES),
+        };
+        let build = self.merge.get("build")?.get(key)?.as_f64()?;
+        Some(unit * (build + self.number(key)?))
+    }
+
+    /// Whether all stayed in memory, so that its speed says nothing about paging: less than a
+    /// hundredth of the two chains left it, which is what others on the machine may have caused.
+    /// A cell that does not say counts as one that paged.
+    pub(crate) fn paged_nothing(&self) -> bool {
+        let chains = self.number("chain_gib").map(|gib| 2.0 * gib * GIB);
+        let left = self.left_memory_bytes().zip(chains);
+        left.is_some_and(|(left, chains)| left < chains / 100.0)
+    }
+
     /// Whether the matrix as a whole has failed by this cell. Without swap, data that must stay
     /// in memory cannot fit under a cap, and without a pager it may not fit with swap either: that
     /// the kernel kills such a cell is its result.
@@ -64,6 +89,9 @@ impl Record {
         if self.no_swap {
             notes.push("no swap".to_owned());
         }
+        if self.paged_nothing() {
+            notes.push("nothing was paged".to_owned());
+        }
         match self.outcome {
             Outcome::Ok => {}
             Outcome::OutOfMemory => notes.push("out of memory".to_owned()),
@@ -78,10 +106,14 @@ impl Record {
     }
 }
 
-/// Throughput over that of the seed preset in the same cell.
+/// Throughput over that of the seed preset in the same cell. None where either left all in
+/// memory: that would compare paging with not paging.
 pub(crate) fn ratio_to_seed(record: &Record, all: &[Record]) -> Option<f64> {
     record.cell.preset?;
     let seed = all.iter().find(|r| r.cell == record.cell.seed())?;
+    if record.paged_nothing() || seed.paged_nothing() {
+        return None;
+    }
     let (ours, theirs) = (
         record.number("through_gib_s")?,
         seed.number("through_gib_s")?,
@@ -175,6 +207,45 @@ pub(crate) mod tests {
         assert_eq!(ratio_to_seed(&all[1], &all[1..]), None);
         let broken = [record(Some(Preset::Seed), None), all[1].clone()];
         assert_eq!(ratio_to_seed(&broken[1], &broken), None);
+    }
+
+    /// `record` with chains of 1 GiB each of which so much left memory.
+    pub(crate) fn paged(mut record: Record, build_gib: f64, merge_gib: f64) -> Record {
+        let bytes = |gib: f64| gib * super::GIB;
+        let cost = |gib: f64| {
+            serde_json::json!({
+                "pswpout": bytes(gib) / super::KERNEL_PAGE_BYTES,
+                "io_written_bytes": bytes(gib),
+            })
+        };
+        record.merge.insert("chain_gib".to_owned(), 1.0.into());
+        record.merge.insert("build".to_owned(), cost(build_gib));
+        let serde_json::Value::Object(merge) = cost(merge_gib) else {
+            panic!("an object was made");
+        };
+        record.merge.extend(merge);
+        record
+    }
+
+    #[test]
+    fn a_cell_that_left_all_in_memory_says_so_and_has_no_ratio() {
+        let fast = record(Some(Preset::Fast), Some(4.0));
+        let seed = record(Some(Preset::Seed), Some(0.5));
+        let all = [
+            paged(seed.clone(), 1.0, 1.0),
+            paged(fast.clone(), 0.0, 0.001),
+        ];
+        assert_eq!(ratio_to_seed(&all[1], &all), None);
+        assert_eq!(all[1].notes(), "nothing was paged");
+        assert_eq!(all[0].notes(), "");
+        let all = [paged(seed.clone(), 0.0, 0.0), paged(fast.clone(), 1.0, 0.0)];
+        assert_eq!(ratio_to_seed(&all[1], &all), None, "the seed paged nothing");
+        let mut all = [paged(seed, 1.0, 0.0), paged(fast, 0.0, 1.0)];
+        assert_eq!(ratio_to_seed(&all[1], &all), Some(8.0));
+        // For files it is what was written that counts, and not what others swapped out.
+        all[1].cell.backend = Backend::File;
+        all[1].merge.insert("io_written_bytes".to_owned(), 0.into());
+        assert!(all[1].paged_nothing());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The tables: for a terminal and for `report.md`.
 //!
-//! Guarantees the same rows in both. Refuses to print a number for a cell that has none.
+//! Guarantees the same rows in both. Refuses to print a number for a cell that has none, and a
+//! ratio for one in which nothing was paged.
 
 use super::host::Host;
 use super::plan::name;
@@ -67,6 +68,7 @@ fn row(record: &Record, all: &[Record], ceiling_gib_s: Option<f64>) -> [String; 
         through.map_or_else(dash, |v| format!("{v:.3}")),
         ratio_to_seed(record, all).map_or_else(dash, |v| format!("{v:.2}")),
         through
+            .filter(|_| !record.paged_nothing())
             .zip(ceiling_gib_s.filter(|ceiling| *ceiling > 0.0))
             .map_or_else(dash, |(ours, ceiling)| {
                 format!("{:.0}%", 100.0 * ours / ceiling)
@@ -134,9 +136,21 @@ fn cell_text(value: &str) -> String {
 mod tests {
     use super::super::host::Host;
     use super::super::plan::Preset;
-    use super::super::record::tests::record;
+    use super::super::record::tests::{paged, record};
     use super::{markdown, tables, terminal};
     use std::path::Path;
+
+    #[test]
+    fn a_cell_in_which_nothing_was_paged_says_so_instead_of_a_ratio() {
+        let all = [
+            paged(record(Some(Preset::Seed), Some(0.5)), 1.0, 1.0),
+            paged(record(Some(Preset::Fast), Some(4.0)), 0.0, 0.0),
+        ];
+        let rows = &tables(&all, Some(1.0))[0].rows;
+        assert_eq!(rows[0][3..6], ["0.500", "1.00", "50%"]);
+        assert_eq!(rows[1][3..6], ["4.000", "-", "-"]);
+        assert_eq!(rows[1][8], "nothing was paged");
+    }
 
     #[test]
     fn a_table_shows_ratio_share_of_the_ceiling_faults_memory_and_failures() {
