@@ -35,9 +35,10 @@ pub(super) fn packages() -> anyhow::Result<Done> {
 pub(super) fn packaged_tests() -> anyhow::Result<Done> {
     let away = tempfile::tempdir()?;
     for archive in package_all(false)? {
+        // As new files (`-m`): in a package all are of one old date, and cargo goes by dates.
         call(
             Command::new("tar")
-                .arg("-xzf")
+                .arg("-xzmf")
                 .arg(&archive)
                 .arg("-C")
                 .arg(away.path()),
