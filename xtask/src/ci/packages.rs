@@ -11,15 +11,19 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 /// What every package holds besides its sources.
 const HOLDS: [&str; 3] = ["README.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// Packages every product crate, builds each from its package alone, and looks for what must be
-/// in it.
+/// Packages every product crate, looks for what must be in each, and builds each where nothing but
+/// the packages is.
 pub(super) fn packages() -> anyhow::Result<Done> {
-    for archive in package_all(true)? {
-        let listed = list(&archive)?;
+    let metadata = Metadata::read(false)?;
+    let products = metadata.products();
+    let archives = package_all(&products)?;
+    for archive in &archives {
+        let listed = list(archive)?;
         for file in HOLDS {
             ensure!(
                 holds(&listed, file),
@@ -28,54 +32,57 @@ pub(super) fn packages() -> anyhow::Result<Done> {
             );
         }
     }
+    let away = unpack(&products, &archives)?;
+    for product in &products {
+        away_from_here(away.path(), &["check", "--lib", "-p", &product.name])?;
+    }
     Ok(Done::Passed)
 }
 
 /// Compiles the tests of the packages where nothing but the packages is, and runs their examples.
 pub(super) fn packaged_tests() -> anyhow::Result<Done> {
-    let away = tempfile::tempdir()?;
-    for archive in package_all(false)? {
-        // As new files (`-m`): in a package all are of one old date, and cargo goes by dates.
-        call(
-            Command::new("tar")
-                .arg("-xzmf")
-                .arg(&archive)
-                .arg("-C")
-                .arg(away.path()),
-        )?;
-    }
-    let products = Metadata::read(false)?;
-    fs::write(
-        away.path().join("Cargo.toml"),
-        workspace(&products.products()),
-    )?;
-    fs::copy(root().join("Cargo.lock"), away.path().join("Cargo.lock"))?;
+    let metadata = Metadata::read(false)?;
+    let products = metadata.products();
+    let away = unpack(&products, &package_all(&products)?)?;
     for tests in ["--no-run", "--doc"] {
-        let mut test = cargo(&["test", "--workspace", tests]);
-        test.current_dir(away.path());
-        test.env("CARGO_TARGET_DIR", target_directory()?.join("packages"));
-        call(&mut test)?;
+        away_from_here(away.path(), &["test", "--workspace", tests])?;
     }
     Ok(Done::Passed)
 }
 
 /// Packages all product crates, and says where the packages are.
-fn package_all(verified: bool) -> anyhow::Result<Vec<PathBuf>> {
-    let metadata = Metadata::read(false)?;
-    // What is not committed yet is checked as well.
-    let mut package = cargo(&["package", "--allow-dirty"]);
-    if !verified {
-        package.arg("--no-verify");
-    }
-    for product in metadata.products() {
+fn package_all(products: &[&Package]) -> anyhow::Result<Vec<PathBuf>> {
+    // What is not committed yet is checked as well. Cargo's own trial build is left out: of a
+    // package that depends on another it keeps the unpacked sources from one time to the next,
+    // by version, and builds against old ones.
+    let mut package = cargo(&["package", "--allow-dirty", "--no-verify"]);
+    for product in products {
         package.args(["-p", &product.name]);
     }
     call(&mut package)?;
     let directory = target_directory()?.join("package");
-    let archives = metadata.products().into_iter().map(folder);
-    Ok(archives
-        .map(|name| directory.join(name + ".crate"))
-        .collect())
+    let archive = |product: &&Package| directory.join(folder(product) + ".crate");
+    Ok(products.iter().map(archive).collect())
+}
+
+/// The packages as a workspace in a directory of their own.
+fn unpack(products: &[&Package], archives: &[PathBuf]) -> anyhow::Result<TempDir> {
+    let away = tempfile::tempdir()?;
+    for archive in archives {
+        let mut tar = Command::new("tar");
+        // As new files (`-m`): in a package all are of one old date, and cargo goes by dates.
+        tar.arg("-xzmf").arg(archive).arg("-C").arg(away.path());
+        call(&mut tar)?;
+    }
+    fs::write(away.path().join("Cargo.toml"), workspace(products))?;
+    fs::copy(root().join("Cargo.lock"), away.path().join("Cargo.lock"))?;
+    Ok(away)
+}
+
+fn away_from_here(away: &Path, args: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = cargo(args);
+    cargo.current_dir(away);
+    call(cargo.env("CARGO_TARGET_DIR", target_directory()?.join("packages")))
 }
 
 /// The folder that the package is unpacked into.
