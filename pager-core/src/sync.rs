@@ -34,7 +34,7 @@ pub(crate) fn wait_for<'a, T>(
     guard: MutexGuard<'a, T>,
     timeout: Duration,
 ) -> Option<MutexGuard<'a, T>> {
-    if cfg!(shuttle) {
+    if cfg!(pager_shuttle) {
         drop(guard);
         thread::yield_now();
         return None;
