@@ -2,8 +2,8 @@
 //! may hold.
 //!
 //! 1. `used` counts payloads and spare buffers. It never passes the limit, which is
-//!    the budget less what transfers hold (a quarter of the budget at most) and less
-//!    what bookkeeping takes beyond its first mebibyte.
+//!    the budget less the most that transfers have held (a quarter of the budget at
+//!    most) and less what bookkeeping takes beyond its first mebibyte.
 //! 2. Dirty bytes, those that are not stored, never pass the high watermark.
 //! 3. Read-ahead that nobody has used never passes what lies between the high
 //!    watermark and the budget, or one payload.
@@ -99,6 +99,9 @@ pub(super) struct Ledger {
     of_kind: [AtomicUsize; Kind::COUNT],
     peak_resident_bytes: AtomicUsize,
     peak_held_bytes: AtomicUsize,
+    /// The most that transfers have held at a time: room for them stays free, so that
+    /// nothing has to leave whenever one begins.
+    peak_transfer_bytes: AtomicUsize,
     budget_bytes: AtomicUsize,
     watermarks: Watermarks,
     waiters: AtomicUsize,
@@ -113,6 +116,7 @@ impl Ledger {
             of_kind: std::array::from_fn(|_| AtomicUsize::new(0)),
             peak_resident_bytes: AtomicUsize::new(0),
             peak_held_bytes: AtomicUsize::new(0),
+            peak_transfer_bytes: AtomicUsize::new(0),
             budget_bytes: AtomicUsize::new(budget_bytes),
             watermarks,
             waiters: AtomicUsize::new(0),
@@ -175,7 +179,7 @@ impl Ledger {
         let budget_bytes = self.budget_bytes();
         let bookkeeping_bytes = self.bytes_of(Kind::Bookkeeping);
         let felt_bytes = bookkeeping_bytes.saturating_sub(FREE_BOOKKEEPING_BYTES)
-            + self.transfer_bytes().min(budget_bytes / 4);
+            + load(&self.peak_transfer_bytes).min(budget_bytes / 4);
         budget_bytes.saturating_sub(felt_bytes)
     }
 
@@ -222,6 +226,9 @@ impl Ledger {
         let share_bytes = self.share_bytes(kind, bytes);
         raise(of_kind, bytes, share_bytes).ok_or(Refusal::ShareIsFull)?;
         let mut used_bytes = self.used_bytes();
+        if matches!(kind, Kind::Transfer | Kind::Idle) {
+            note_peak(&self.peak_transfer_bytes, self.transfer_bytes());
+        }
         if kind.is_used() {
             let Some(raised) = raise(&self.used_bytes, bytes, self.limit_bytes()) else {
                 of_kind.fetch_sub(bytes, Ordering::Relaxed);
@@ -308,6 +315,10 @@ fn raise(counter: &AtomicUsize, bytes: usize, limit_bytes: usize) -> Option<usiz
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised)
         .ok()
         .and_then(raised)
+}
+
+fn load(counter: &AtomicUsize) -> usize {
+    counter.load(Ordering::Relaxed)
 }
 
 fn note_peak(peak: &AtomicUsize, now: usize) {

@@ -143,7 +143,11 @@ impl Engine {
 
     /// Frees a spare buffer or a clean copy; `false` if there is neither.
     fn make_room(self: &Arc<Self>, unused: Unused, wanted: &mut Wanted) -> bool {
-        self.spares.release_one() || self.evict_one(unused, |memory| wanted.offer(memory))
+        if let Some(spare) = self.spares.take_one() {
+            wanted.offer(Memory::Vec(spare));
+            return true;
+        }
+        self.evict_one(unused, |memory| wanted.offer(memory))
     }
 
     /// The same where nobody has a use for the buffer.

@@ -53,14 +53,11 @@ impl Spares {
         Some(vec)
     }
 
-    /// Gives one `Vec` back to the system; `false` if there is none.
-    pub(super) fn release_one(&self) -> bool {
-        let Some((vec, charge)) = lock(&self.stock).pop() else {
-            return false;
-        };
-        release_vec(vec);
+    /// Takes one `Vec` out, whatever its size: its room is wanted.
+    pub(super) fn take_one(&self) -> Option<Vec<u64>> {
+        let (vec, charge) = lock(&self.stock).pop()?;
         drop(charge);
-        true
+        Some(vec)
     }
 }
 

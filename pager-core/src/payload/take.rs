@@ -97,9 +97,11 @@ impl<B: Backend> Entry<B> {
         dst: &mut D,
     ) -> Result<(), (Error, Arc<Resident>)> {
         let resident = match resident.into_parts() {
-            Ok((memory, charge)) => match self.adopt(memory, dst) {
-                Ok(()) => {
+            Ok((memory, charge)) => match adopt(memory, dst) {
+                Ok(old) => {
+                    // In this order: there is room for the one where the other was.
                     drop(charge);
+                    self.engine().keep_spare(old);
                     return Ok(());
                 }
                 Err(memory) => Resident::new(memory, charge),
@@ -112,15 +114,6 @@ impl<B: Backend> Entry<B> {
             Ok(())
         });
         copied.map_err(|error| (error, resident))
-    }
-
-    /// Makes `dst` become `memory`, if it is one chunk of the right kind, and keeps its
-    /// old buffer for reuse.
-    fn adopt<D: Destination>(&self, memory: Memory, dst: &mut D) -> Result<(), Memory> {
-        let chunk = memory.into_chunk()?;
-        let old = dst.adopt(chunk).map_err(Memory::of_chunk)?;
-        self.engine().keep_spare(old);
-        Ok(())
     }
 
     /// Takes a stored payload: from memory if it is there, else from the backend.
@@ -258,12 +251,22 @@ impl<B: Backend> Entry<B> {
         if chunk.words().len() != self.len {
             return Err(self.gone());
         }
-        let Err(memory) = self.adopt(Memory::of_chunk(chunk), dst) else {
-            return Ok(());
+        let memory = match adopt(Memory::of_chunk(chunk), dst) {
+            Ok(old) => {
+                self.engine().keep_spare(old);
+                return Ok(());
+            }
+            Err(memory) => memory,
         };
         dst.append(self.len, |window| {
             memory.copy(&(0..self.len), window);
             Ok(())
         })
     }
+}
+
+/// Makes `dst` become `memory`, if it is one chunk of the right kind, and returns its old
+/// buffer.
+fn adopt<D: Destination>(memory: Memory, dst: &mut D) -> Result<OwnedChunk, Memory> {
+    dst.adopt(memory.into_chunk()?).map_err(Memory::of_chunk)
 }
