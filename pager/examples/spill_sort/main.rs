@@ -38,13 +38,13 @@ mod report;
 mod runs;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use clap::Parser;
-use pager::{BackendChoice, BackendKind, Pager, Preset};
+use pager::{BackendChoice, BackendKind, FileConfig, Pager, Preset};
 use pager_tool::{ensure_disk, ensure_machine, ensure_memory, usable_bytes};
 
 use crate::plan::Plan;
@@ -117,9 +117,8 @@ fn ensure_room(options: &Options, pager: &Pager, expected_rows: u64) -> anyhow::
     let table_bytes = expected_rows.saturating_mul(table::ROW_BYTES);
     match pager.backend() {
         BackendKind::File => {
-            let default_root = Path::new("/var/tmp");
-            let scratch = pager.scratch_dir().or_else(|| options.scratch.clone());
-            let root = scratch.as_deref().unwrap_or(default_root);
+            let default = FileConfig::from_env();
+            let root = options.scratch.as_deref().unwrap_or(default.root());
             ensure_disk("--scale", table_bytes, usable_bytes(), root)?;
         }
         _ => ensure_machine("--scale", table_bytes)?,

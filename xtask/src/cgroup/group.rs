@@ -135,7 +135,7 @@ fn make(parent: &Path) -> Result<(PathBuf, File), String> {
 /// Removes the groups of processes that were killed, and ends what still runs in them: a group
 /// that nobody has locked has no owner. One that was made this moment and is not locked yet may be
 /// taken away, too; its maker then makes another.
-fn sweep(parent: &Path, version: Version) {
+pub(super) fn sweep(parent: &Path, version: Version) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
         let Ok(lock) = File::open(entry.path()) else {

@@ -36,6 +36,21 @@ pub(crate) enum CapError {
     },
 }
 
+/// Removes the groups that killed starts have left, for a task that may need no cap of its own.
+pub(crate) fn sweep() {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for place in locate::places(&mountinfo, &own) {
+        // A group may have been made in any of them: see `Group::create`.
+        for parent in place.own.ancestors() {
+            group::sweep(parent, place.version);
+            if parent == place.mount {
+                break;
+            }
+        }
+    }
+}
+
 /// A cap in force; dropping it removes its cgroup.
 #[derive(Debug)]
 pub(crate) enum Cap {

@@ -12,7 +12,7 @@ mod report;
 mod scratch;
 
 use crate::cargo;
-use crate::cgroup::Cap;
+use crate::cgroup::{self, Cap};
 use crate::interrupt;
 use crate::size::Size;
 use crate::swap::{self, ProvisionedSwap};
@@ -180,6 +180,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     });
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let [merge, ceiling] = args.programs()?;
+    cgroup::sweep();
 
     let started = Instant::now();
     let swap = args
