@@ -9,16 +9,32 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// Where it is, built first: tests alone do not build examples.
+fn example() -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "-q", "-p", env!("CARGO_PKG_NAME")])
+            .args(["--example", "spill_sort", "--message-format", "json"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let paths = messages.split("\"executable\":\"").skip(1);
+        let paths = paths.filter_map(|rest| rest.split('"').next());
+        paths.last().expect("an executable was built").to_owned()
+    })
+}
 
 /// Runs it on files below a directory of its own, which must be empty afterwards.
 fn spill_sort(args: &[&str], out: impl Into<Stdio>) -> Output {
     let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
-    let child = Command::new(env!("CARGO"))
-        .args(["run", "-q", "-p", "pager", "--example", "spill_sort", "--"])
+    let child = Command::new(example())
         .args(["--backend", "file", "--scratch"])
         .arg(scratch.path())
         .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(Stdio::piped())

@@ -107,11 +107,13 @@ fn try_lock(slot: &Mutex<Slot>) -> Option<MutexGuard<'_, Slot>> {
     }
 }
 
-/// Runs when `main` has returned, or `exit` was called.
+// Runs when `main` has returned, or `exit` was called.
 #[cfg(not(miri))]
-#[dtor::dtor(unsafe)]
-fn at_exit() {
-    FIRST.remove_all();
+dtor::declarative::dtor! {
+    #[dtor(unsafe)]
+    fn at_exit() {
+        FIRST.remove_all();
+    }
 }
 
 #[cfg(all(test, not(miri)))]

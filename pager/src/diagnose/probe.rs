@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pager_core::default_budget_bytes;
 use pager_core::cgroup;
+use pager_core::default_budget_bytes;
 
 /// What the system says, word for word.
 #[derive(Debug, Clone, Default)]

@@ -24,7 +24,7 @@ const WITHOUT_HOOKS: [(&str, &str); 2] = [
 
 /// Crates of others that the facade with its default features depends on, on Linux. One more is
 /// a decision, and the readme says the number.
-const FOREIGN_CRATES: usize = 16;
+const FOREIGN_CRATES: usize = 18;
 
 /// Checks hooks and numbers, and names what is wrong.
 ///
@@ -42,7 +42,10 @@ pub(super) fn check() -> anyhow::Result<Done> {
         ))?;
     }
     let foreign = foreign_crates()?;
-    print(format_args!("{FACADE} depends on {} crates of others", foreign.len()))?;
+    print(format_args!(
+        "{FACADE} depends on {} crates of others",
+        foreign.len()
+    ))?;
     ensure!(
         foreign.len() <= FOREIGN_CRATES,
         "{FACADE} depends on more than {FOREIGN_CRATES} crates of others: {foreign:?}"
