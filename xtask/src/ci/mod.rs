@@ -50,7 +50,7 @@ type Step = (&'static str, fn() -> anyhow::Result<Done>);
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let planned = plan(args);
     if planned.is_empty() {
-        eprintln!("no step has such a name");
+        pager_tool::warn(format_args!("no step has such a name"));
         return Ok(2);
     }
     run_steps(&planned)
