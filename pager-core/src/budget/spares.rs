@@ -12,7 +12,7 @@ use crate::sync::{Mutex, lock};
 const MAX_COUNT: usize = 16;
 
 /// Smaller ones are not worth keeping: the allocator has them warm.
-const MIN_BYTES: usize = 4 << 10;
+const MIN_BYTES: usize = 8 << 10;
 
 /// A bounded stock of empty `Vec`s with capacity.
 #[derive(Debug)]

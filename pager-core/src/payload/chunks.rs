@@ -8,9 +8,9 @@
 use std::fmt;
 
 use super::memory::Memory;
+use crate::Result;
 use crate::backend::ChunkKind;
 use crate::memory::{Adopt, ChunkBuf, PAGE_BYTES, SizeClass, Window, try_reserve};
-use crate::Result;
 
 mod sealed {
     use super::{ChunkBuf, OwnedChunk};

@@ -40,7 +40,9 @@ pub(super) enum Coverage {
     Here(Held),
     /// All of it will be, when this has landed.
     Coming(Arc<Flight>),
-    /// Something is not.
+    /// Something is not, but some is or will be.
+    Partly,
+    /// Nothing is.
     Missing,
 }
 
@@ -98,26 +100,28 @@ impl Pieces {
     pub(super) fn cover(&self, ranges: &[Range<usize>]) -> Coverage {
         let mut coming = None;
         let mut held = Held::default();
+        let mut is_missing = false;
         for wanted in ranges.iter().filter(|range| !range.is_empty()) {
             let mut at = wanted.start;
             for piece in &self.0[self.first_reaching(at)..] {
-                if at >= wanted.end || piece.range.start > at {
+                if piece.range.start >= wanted.end {
                     break;
                 }
+                is_missing |= piece.range.start > at;
                 match &piece.place {
                     PiecePlace::Here(resident) => held.add(&piece.range, resident),
                     PiecePlace::Coming(flight) => coming = Some(Arc::clone(flight)),
-                    PiecePlace::Queued(_) => break,
+                    PiecePlace::Queued(_) => is_missing = true,
                 }
                 at = piece.range.end;
             }
-            if at < wanted.end {
-                return Coverage::Missing;
-            }
+            is_missing |= at < wanted.end;
         }
         match coming {
-            Some(flight) => Coverage::Coming(flight),
-            None => Coverage::Here(held),
+            Some(flight) if !is_missing => Coverage::Coming(flight),
+            None if !is_missing => Coverage::Here(held),
+            None if held.0.is_empty() => Coverage::Missing,
+            _ => Coverage::Partly,
         }
     }
 
@@ -290,10 +294,12 @@ mod tests {
         let covered = |ranges: &[Range<usize>]| match pieces.cover(ranges) {
             Coverage::Here(_) => "here",
             Coverage::Coming(_) => "coming",
+            Coverage::Partly => "partly",
             Coverage::Missing => "missing",
         };
         assert_eq!(covered(&[3..5, 4..20]), "coming");
-        assert_eq!(covered(&[3..5, 4..21]), "missing");
+        assert_eq!(covered(&[3..5, 4..21]), "partly");
+        assert_eq!(covered(&[21..22, 50..60]), "missing");
         assert_eq!(covered(&[7..7]), "here");
         assert_eq!(covered(&[40..41]), "missing");
     }

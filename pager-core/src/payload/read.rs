@@ -25,6 +25,8 @@ enum Source {
     Memory(Held),
     /// On the backend.
     Backend,
+    /// Some in memory or on its way there, and some not.
+    Parts,
     /// It will be in memory when this has landed.
     Coming(Arc<Flight>),
 }
@@ -37,27 +39,44 @@ impl<B: Backend> Entry<B> {
         words: usize,
         dst: &mut D,
     ) -> Result<()> {
-        let source = loop {
-            match self.find(ranges)? {
-                Source::Coming(flight) => {
-                    self.engine().tally.read_stalls.time(|| flight.wait());
-                }
-                source => break source,
+        let source = self.find(ranges)?;
+        dst.append(words, |window| match source {
+            Source::Parts => {
+                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_WORDS);
+                let mut parts = ranges.iter().flat_map(parts);
+                parts.try_for_each(|part| {
+                    let part = std::slice::from_ref(&part);
+                    self.fill(self.find(part)?, part, window)
+                })
             }
-        };
-        let backend = &self.home.backend;
-        dst.append(words, |window| match &source {
+            source => self.fill(source, ranges, window),
+        })
+    }
+
+    /// Fills `window` with `ranges`, which were found at `source`.
+    fn fill(
+        self: &Arc<Self>,
+        source: Source,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        match source {
             Source::Memory(held) if !held.is_mapped() => {
                 ranges.iter().for_each(|range| held.copy(range, window));
                 Ok(())
             }
-            Source::Backend if self.reads_stay() => {
+            Source::Memory(_held) => self.home.backend.read(self.slot()?, ranges, window),
+            Source::Backend | Source::Parts if self.reads_stay() => {
                 let parts = |range: &Range<usize>| cut(range.clone(), PIECE_WORDS);
                 let mut parts = ranges.iter().flat_map(parts);
                 parts.try_for_each(|part| self.read_in_place(&part, window))
             }
-            _ => backend.read(self.slot()?, ranges, window),
-        })
+            Source::Backend | Source::Parts => self.home.backend.read(self.slot()?, ranges, window),
+            Source::Coming(flight) => {
+                self.engine().tally.read_stalls.time(|| flight.wait());
+                self.fill(self.find(ranges)?, ranges, window)
+            }
+        }
     }
 
     /// Where `ranges` are. What is queued of them is not fetched any more.
@@ -79,7 +98,8 @@ impl<B: Backend> Entry<B> {
                 Ok(Source::Memory(held))
             }
             Coverage::Coming(flight) => Ok(Source::Coming(flight)),
-            Coverage::Missing => {
+            Coverage::Partly if is_cut(ranges) => Ok(Source::Parts),
+            Coverage::Partly | Coverage::Missing => {
                 let cancelled = pieces.cancel_within(ranges);
                 drop(state);
                 for turn in cancelled {
@@ -188,4 +208,9 @@ impl<B: Backend> Entry<B> {
         }
         Ok(())
     }
+}
+
+/// Whether a read of `ranges` has parts that can be found one by one.
+fn is_cut(ranges: &[Range<usize>]) -> bool {
+    !matches!(ranges, [only] if only.len() <= PIECE_WORDS)
 }

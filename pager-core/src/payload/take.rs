@@ -52,7 +52,7 @@ impl<B: Backend> Entry<B> {
                 match pieces.cover(std::slice::from_ref(&(0..self.len))) {
                     Coverage::Coming(flight) => return Ok(Found::Coming(flight)),
                     Coverage::Here(held) => Some(held),
-                    Coverage::Missing => None,
+                    Coverage::Partly | Coverage::Missing => None,
                 }
             }
             _ => None,
