@@ -8,7 +8,7 @@
 #![cfg(all(target_os = "linux", feature = "swap", feature = "file"))]
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

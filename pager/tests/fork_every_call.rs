@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 #![allow(unsafe_code, reason = "forks")]
 
-#[path = "../../pager-core/tests/common/every_call.rs"]
+#[path = "common/every_call.rs"]
 mod every_call;
 #[path = "common/kept.rs"]
 mod kept;

@@ -16,7 +16,7 @@
 
 #[path = "common/kept.rs"]
 mod kept;
-#[path = "../../pager-file/tests/common/process.rs"]
+#[path = "common/process.rs"]
 mod process;
 
 use std::collections::BTreeMap;

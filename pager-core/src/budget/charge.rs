@@ -12,12 +12,13 @@ use super::engine::Engine;
 use super::ledger::{Kind, Refusal};
 use super::pageable::{Place, WeakPageable};
 use super::queue::{Listing, Rank};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// So many bytes of one kind, held.
 pub(crate) struct Charge {
     engine: Arc<Engine>,
-    bytes: usize,
+    /// Relaxed, as the seat is.
+    bytes: AtomicUsize,
     /// Kind and place. Relaxed: changed under the lock of the payload that holds
     /// the charge, by one thread at a time.
     seat: AtomicU64,
@@ -57,7 +58,7 @@ impl Charge {
         engine.ledger.reserve(kind, bytes)?;
         Ok(Self {
             engine: Arc::clone(engine),
-            bytes,
+            bytes: AtomicUsize::new(bytes),
             seat: AtomicU64::new(Seat::new(kind, false, None).0),
         })
     }
@@ -65,12 +66,25 @@ impl Charge {
     /// Takes `bytes` of it off, as a charge of its own. It must not be listed.
     pub(crate) fn split(&mut self, bytes: usize) -> Self {
         debug_assert!(self.seat().rank().is_none(), "what is listed is whole");
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
+        let whole = self.bytes.get_mut();
+        let bytes = bytes.min(*whole);
+        *whole -= bytes;
         Self {
             engine: Arc::clone(&self.engine),
-            bytes,
+            bytes: AtomicUsize::new(bytes),
             seat: AtomicU64::new(Seat::new(self.kind(), false, None).0),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts `bytes` more of what no budget refuses.
+    pub(crate) fn grow(&self, bytes: usize) {
+        debug_assert_eq!(self.kind(), Kind::Bookkeeping, "others are asked first");
+        if self.engine.ledger.reserve(self.kind(), bytes).is_ok() {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
@@ -96,7 +110,7 @@ impl Charge {
         let listing = Listing {
             owner,
             piece,
-            bytes: self.bytes,
+            bytes: self.bytes(),
         };
         let rank = self.engine.queue(kind).push_new(listing, is_late);
         self.set_seat(kind, is_late, Some(rank));
@@ -117,7 +131,7 @@ impl Charge {
         let listing = Listing {
             owner,
             piece,
-            bytes: self.bytes,
+            bytes: self.bytes(),
         };
         let queue = self.engine.queue(seat.kind());
         let rank = queue.push_again(listing, rank, is_late, place);
@@ -128,7 +142,7 @@ impl Charge {
     pub(crate) fn turn(&self, kind: Kind, owner: WeakPageable, piece: usize) {
         self.unlist();
         let seat = self.seat();
-        self.engine.ledger.turn(seat.kind(), kind, self.bytes);
+        self.engine.ledger.turn(seat.kind(), kind, self.bytes());
         self.set_seat(kind, seat.is_late(), None);
         self.list(owner, piece, seat.is_late() && kind == Kind::Clean);
         self.engine.has_room();
@@ -141,7 +155,7 @@ impl Charge {
     /// The charge as it was.
     pub(super) fn into_spare(self) -> Result<Self, Self> {
         let kind = self.kind();
-        if self.engine.ledger.try_turn(kind, Kind::Spare, self.bytes) {
+        if self.engine.ledger.try_turn(kind, Kind::Spare, self.bytes()) {
             self.unlist();
             self.set_seat(Kind::Spare, false, None);
             Ok(self)
@@ -166,13 +180,13 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.unlist();
-        self.engine.ledger.give_back(self.kind(), self.bytes);
+        self.engine.ledger.give_back(self.kind(), self.bytes());
         self.engine.has_room();
     }
 }
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes, {:?}", self.bytes, self.kind())
+        write!(f, "{} bytes, {:?}", self.bytes(), self.kind())
     }
 }

@@ -34,9 +34,10 @@ impl Error {
     ///
     /// ```
     /// use pager_core::Registry;
-    /// use pager_testkit::MemoryBackend;
+    /// # mod in_memory { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_memory.inc")); }
+    /// # use in_memory::InMemory;
     ///
-    /// let registry = Registry::new(MemoryBackend::new());
+    /// let registry = Registry::new(InMemory);
     /// let handle = registry.pageout(&mut [vec![1, 2, 3]])?;
     /// let error = handle.read_at(2, 7, &mut Vec::new()).unwrap_err();
     /// assert!(error.is_permanent());

@@ -354,7 +354,7 @@ impl<'a> Payload<'a> {
     /// # Errors
     ///
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory); every chunk is then as it was.
-    pub(crate) fn into_memory(&mut self) -> Result<Memory> {
+    pub(crate) fn move_out(&mut self) -> Result<Memory> {
         let copy = self.compacted()?;
         Ok(self.moved(copy))
     }

@@ -32,15 +32,13 @@ pub(crate) struct Entry<B: Backend> {
     pub(super) state: Mutex<State>,
     /// What the backend remembers of it, from the moment it is stored until it is freed
     /// with the entry: whoever uses it holds the entry.
-    pub(super) slot: OnceLock<B::Slot>,
-    /// What the slot takes besides.
-    slot_charge: OnceLock<Charge>,
+    pub(super) slot: OnceLock<Box<B::Slot>>,
     /// Read since it came or since it was last passed over. Relaxed: a hint.
     touched: AtomicBool,
     /// Whether the handle is gone. Relaxed: a statistic.
     abandoned: AtomicBool,
     /// What all of this takes.
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl<B: Backend> Entry<B> {
@@ -84,28 +82,25 @@ impl<B: Backend> Entry<B> {
             kind,
             state: Mutex::new(state),
             slot: OnceLock::new(),
-            slot_charge: OnceLock::new(),
             touched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            _charge: home.engine().bookkeeping(bytes),
+            charge: home.engine().bookkeeping(bytes),
         })
     }
 
     /// Keeps the slot of a payload that has just been stored, once in its life.
     pub(super) fn remember(&self, slot: B::Slot) {
-        let bytes = self.home.backend.slot_bytes(&slot);
-        if bytes > 0 {
-            let _ = self.slot_charge.set(self.engine().bookkeeping(bytes));
-        }
-        if let Err(second) = self.slot.set(slot) {
+        let bytes = size_of::<B::Slot>() + self.home.backend.slot_bytes(&slot);
+        match self.slot.set(Box::new(slot)) {
+            Ok(()) => self.charge.grow(bytes),
             // Nobody stores a payload twice; if somebody did, this one is not needed.
-            self.home.backend.free(second);
+            Err(second) => self.home.backend.free(*second),
         }
     }
 
     /// What the backend remembers of the payload, if it is stored.
     pub(super) fn slot(&self) -> Result<&B::Slot> {
-        self.slot.get().ok_or_else(|| self.gone())
+        self.slot.get().map(|slot| &**slot).ok_or_else(|| self.gone())
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
@@ -216,7 +211,7 @@ impl<B: Backend> Drop for Entry<B> {
             State::Leaving(_) | State::Gone => {}
         }
         if let Some(slot) = self.slot.take() {
-            self.home.backend.free(slot);
+            self.home.backend.free(*slot);
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) enum PiecePlace {
 
 /// The parts of one payload that are in memory or will be.
 #[derive(Default)]
-pub(super) struct Pieces(SmallVec<[Piece; 1]>);
+pub(super) struct Pieces(Vec<Piece>);
 
 /// What of some ranges is in memory.
 pub(super) enum Coverage {
@@ -90,10 +90,10 @@ impl Pieces {
     /// A copy of all of a payload of `len` words.
     pub(super) fn whole(len: usize, resident: Arc<Resident>) -> Self {
         let place = PiecePlace::Here(resident);
-        Self(SmallVec::from_iter([Piece {
+        Self(vec![Piece {
             range: 0..len,
             place,
-        }]))
+        }])
     }
 
     /// What of `ranges` is in memory. Logarithmic in the number of pieces for each.
@@ -172,7 +172,7 @@ impl Pieces {
             .binary_search_by_key(&start, |piece| piece.range.start);
         let removed = at.ok().map(|at| self.0.remove(at));
         // What is gone costs nothing.
-        if self.0.spilled() && self.0.len() <= self.0.capacity() / 4 {
+        if self.0.len() <= self.0.capacity() / 4 {
             self.0.shrink_to_fit();
         }
         removed

@@ -232,7 +232,7 @@ impl<B: Backend> Entry<B> {
         let entry = Arc::get_mut(self)?;
         let slot = entry.slot.take()?;
         let in_place = entry.home.backend.in_place()?;
-        match in_place.detach(slot, wants) {
+        match in_place.detach(*slot, wants) {
             Ok(chunk) => Some(chunk),
             Err(slot) => {
                 self.remember(slot);

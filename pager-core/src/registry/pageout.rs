@@ -87,7 +87,7 @@ impl<B: Backend> Registry<B> {
         };
         let paged_out = match charge {
             Some(charge) => payload
-                .into_memory()
+                .move_out()
                 .map(|memory| self.keep(&payload, (memory, charge), reuse)),
             None => self.store(&mut payload),
         };

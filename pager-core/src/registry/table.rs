@@ -64,7 +64,9 @@ impl<T: Copy> Table<T> {
         let mut entries = self.lock(shard_of(id));
         entries.remove(&id);
         // What is gone costs nothing; halved at most, so amortised constant too.
-        if entries.capacity() > SMALL_COUNT && entries.len() < entries.capacity() / 8 {
+        if entries.capacity() > SMALL_COUNT && entries.is_empty() {
+            *entries = Entries::default();
+        } else if entries.capacity() > SMALL_COUNT && entries.len() < entries.capacity() / 8 {
             let twice = 2 * entries.len();
             entries.shrink_to(twice);
         }

@@ -111,7 +111,10 @@ fn lines_without_tests(text: &str) -> usize {
 
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests")
-        || path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.ends_with("tests.rs") || name.ends_with("interleavings.rs")
+        })
 }
 
 /// Characters that cannot be seen, or that reorder what is seen.
@@ -143,6 +146,8 @@ mod tests {
         let long = format!("//! A.\n{}", "\n".repeat(400));
         assert_eq!(count("src/a.rs", &long), 1);
         assert_eq!(count("tests/a.rs", &long), 0);
+        assert_eq!(count("src/a_tests.rs", &long), 0);
+        assert_eq!(count("src/interleavings.rs", &long), 0);
         let tests = format!("//! A.\n#[cfg(test)]\n{}", "\n".repeat(400));
         assert_eq!(count("src/a.rs", &tests), 0);
         let elsewhere = format!("//! A.\n#[cfg(test)]\nmod tests;\n{}", "\n".repeat(400));

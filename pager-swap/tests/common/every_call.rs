@@ -1,0 +1,1 @@
+../../../pager-core/tests/common/every_call.rs
