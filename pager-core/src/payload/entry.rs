@@ -100,7 +100,10 @@ impl<B: Backend> Entry<B> {
 
     /// What the backend remembers of the payload, if it is stored.
     pub(super) fn slot(&self) -> Result<&B::Slot> {
-        self.slot.get().map(|slot| &**slot).ok_or_else(|| self.gone())
+        self.slot
+            .get()
+            .map(|slot| &**slot)
+            .ok_or_else(|| self.gone())
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {

@@ -254,6 +254,10 @@ impl fmt::Debug for Pieces {
 }
 
 #[cfg(all(test, not(pager_shuttle)))]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some of one"
+)]
 mod tests {
     use super::*;
 
