@@ -18,6 +18,7 @@ use crate::NAME;
 use crate::advise::{Hint, Rounding, advise, page_bytes};
 use crate::diagnose::has_huge_pages;
 use crate::live::Spans;
+use crate::outcome::Outcome;
 use crate::pagemap::{Residency, Span};
 use crate::parked::Parked;
 use crate::patience::{Patience, Plan};
@@ -331,40 +332,6 @@ fn huge_pages(slot: &ChunkBuf, len: usize) -> impl Iterator<Item = Range<usize>>
         start = piece.end;
         (!piece.is_empty()).then_some(piece)
     })
-}
-
-/// What a page-out achieved.
-#[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
-    left_bytes: usize,
-    stayed_bytes: usize,
-    /// Whether anything left, or may have left unseen.
-    left: bool,
-}
-
-impl Outcome {
-    fn of(seen: Residency) -> Self {
-        Self {
-            left_bytes: seen.swapped_bytes,
-            stayed_bytes: seen.resident_bytes,
-            left: seen.swapped_bytes > 0,
-        }
-    }
-
-    /// Counts what another part of the payload achieved.
-    fn add(&mut self, other: Self) {
-        self.left_bytes += other.left_bytes;
-        self.stayed_bytes += other.stayed_bytes;
-        self.left |= other.left;
-    }
-
-    fn unseen(left: bool) -> Self {
-        Self {
-            left_bytes: 0,
-            stayed_bytes: 0,
-            left,
-        }
-    }
 }
 
 fn stays(seen: Residency) -> usize {

@@ -38,6 +38,7 @@
 //! backend     the Backend trait over the two modes
 //! arena_mode  payloads in slots of pager's own memory
 //! parked      one such payload
+//! outcome     what a page-out achieved
 //! seed_mode   payloads as the callers' chunks
 //! patience    how hard to try when nothing leaves
 //! watch       what is live, and where it is
@@ -55,6 +56,7 @@ mod backend;
 mod builder;
 mod diagnose;
 mod live;
+mod outcome;
 mod pagemap;
 mod parked;
 mod patience;

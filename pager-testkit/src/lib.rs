@@ -46,6 +46,7 @@ mod gated_backend;
 mod keeping_backend;
 mod memory_backend;
 pub mod model;
+mod model_checks;
 mod null_backend;
 pub mod scenario;
 pub mod syscalls;

@@ -21,6 +21,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::content::{assert_words, words};
+use super::model_checks::{check_chunks, check_read};
 use super::settled_stats;
 use pager_core::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
 
@@ -352,56 +353,4 @@ impl Sample for ChunkBuf {
 
 fn filled(words: &[u64]) -> ChunkBuf {
     ChunkBuf::try_from(words).expect("memory for a test")
-}
-
-/// All empty after a page-out that worked, all as they were after one that did
-/// not.
-fn check_chunks<C: pager_core::Chunk>(
-    paged_out: bool,
-    chunks: &[C],
-    lens: &[usize],
-    content: &[u64],
-) {
-    let mut start = 0;
-    for (chunk, len) in chunks.iter().zip(lens) {
-        let expected = &content[start..start + len];
-        start += len;
-        if paged_out {
-            assert!(chunk.words().is_empty(), "a chunk still has words");
-        } else {
-            assert_words(chunk.words(), expected, "a chunk after a failed page-out");
-        }
-    }
-}
-
-/// Checks what a read appended to `held`; `expected` is `None` out of bounds.
-/// Returns whether the backend failed.
-fn check_read(
-    outcome: Result<(), Error>,
-    found: &[u64],
-    held: &[u64],
-    expected: Option<Vec<u64>>,
-) -> bool {
-    match (outcome, expected) {
-        (Ok(()), Some(expected)) => {
-            assert_words(found, &[held, &expected].concat(), "a read");
-            false
-        }
-        (Err(Error::OutOfBounds { .. }), None) => {
-            assert_words(found, held, "a destination after a refused read");
-            false
-        }
-        (Err(error), Some(_)) if !matches!(error, Error::OutOfBounds { .. }) => {
-            assert_words(found, held, "a destination after a failed read");
-            true
-        }
-        (outcome, expected) => panic!(
-            "{outcome:?} for a range {} bounds",
-            if expected.is_some() {
-                "within"
-            } else {
-                "out of"
-            }
-        ),
-    }
 }

@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::class::{Class, Idle, Slot};
 use super::mapping::{Advice, Piece};
+use super::shared::shared_in;
+use super::slot::ArenaSlot;
 use super::{HUGE_PAGE_BYTES, ProcessStamp, SizeClass};
 use crate::{Error, Result};
 
@@ -30,7 +32,7 @@ const REGION_BYTES: usize = if cfg!(miri) { 2 << 20 } else { 32 << 20 };
 const IDLE_BYTES: usize = 2 * REGION_BYTES;
 
 /// Bytes of freed slots that the shared arena keeps warm. No budget counts them.
-const SHARED_WARM_BYTES: usize = 4 << 20;
+pub(super) const SHARED_WARM_BYTES: usize = 4 << 20;
 
 /// Recycled, huge-page-aligned memory. A clone is the same arena.
 ///
@@ -195,11 +197,12 @@ impl Arena {
         self.inner
             .used_bytes
             .fetch_add(class.bytes(), Ordering::Relaxed);
-        Ok(ArenaSlot {
-            slot: ManuallyDrop::new(slot),
-            arena: self.clone(),
-            cold_on_drop: false,
-        })
+        Ok(ArenaSlot::new(slot, self.clone()))
+    }
+
+    /// Takes a slot back that was handed out.
+    pub(super) fn take_back(&self, slot: Slot, cold: bool) {
+        self.inner.release(slot, cold);
     }
 }
 
@@ -380,80 +383,6 @@ fn count_within(count: &AtomicUsize, bytes: usize, limit_bytes: usize) -> bool {
     count
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within_limit)
         .is_ok()
-}
-
-/// A slot of an arena, freed into it on drop.
-#[derive(Debug)]
-pub(super) struct ArenaSlot {
-    slot: ManuallyDrop<Slot>,
-    arena: Arena,
-    cold_on_drop: bool,
-}
-
-impl ArenaSlot {
-    pub(super) fn piece(&self) -> &Piece {
-        &self.slot.piece
-    }
-
-    pub(super) fn piece_mut(&mut self) -> &mut Piece {
-        &mut self.slot.piece
-    }
-
-    pub(super) fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
-    /// Marks the slot as one that may have swap space behind it, to be given
-    /// back with the memory when the slot is freed.
-    pub(super) fn chill_on_drop(&mut self) {
-        self.cold_on_drop = true;
-    }
-
-    /// Whether that was said.
-    pub(super) fn chills_on_drop(&self) -> bool {
-        self.cold_on_drop
-    }
-}
-
-impl Drop for ArenaSlot {
-    #[allow(unsafe_code, reason = "moves a field out on drop")]
-    fn drop(&mut self) {
-        if !self.arena.is_own() {
-            // A forked child: its own copy of the memory goes, but the place is the
-            // parent's arena's, whose locks may be held by threads that are not
-            // here. What is refused stays until the child ends.
-            let _ = self.slot.piece.discard();
-            return;
-        }
-        // SAFETY: the slot is being dropped, so the field is not used again.
-        let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
-        self.arena.inner.release(slot, self.cold_on_drop);
-    }
-}
-
-/// The arena that `cell` points at, or a fresh one if that is none of this
-/// process's own.
-#[allow(unsafe_code, reason = "publishes a leaked arena through a pointer")]
-fn shared_in(cell: &AtomicPtr<Arena>) -> Arena {
-    // Acquire pairs with the Release below: who sees the pointer sees the arena.
-    let found = cell.load(Ordering::Acquire);
-    // SAFETY: the pointer is null or points at an arena that is never freed.
-    if let Some(arena) = unsafe { found.as_ref() }
-        && arena.is_own()
-    {
-        return arena.clone();
-    }
-    let fresh = Box::into_raw(Box::new(Arena::new(SHARED_WARM_BYTES)));
-    match cell.compare_exchange(found, fresh, Ordering::Release, Ordering::Acquire) {
-        // SAFETY: just leaked, never freed.
-        Ok(_) => unsafe { &*fresh }.clone(),
-        Err(winner) => {
-            // SAFETY: `fresh` was made above and shown to nobody.
-            drop(unsafe { Box::from_raw(fresh) });
-            // SAFETY: published by another thread of this process.
-            unsafe { &*winner }.clone()
-        }
-    }
 }
 
 fn lock(class: &Mutex<Class>) -> MutexGuard<'_, Class> {

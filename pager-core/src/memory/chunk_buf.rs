@@ -6,7 +6,8 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
-use super::arena::{Arena, ArenaSlot};
+use super::arena::Arena;
+use super::slot::ArenaSlot;
 use crate::{Error, Result};
 
 /// A buffer of words, aligned for huge pages and for direct I/O.

@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! mapping   one anonymous, huge-page-aligned mapping   (unsafe: mmap, madvise)
-//! arena     slots, by size class: warm, cold, shared   (unsafe: moves out on drop)
+//! arena     slots, by size class: warm and cold        (no unsafe)
+//! shared    one arena for the whole process            (unsafe: a leaked one)
+//! slot      one of them, in somebody's hands           (unsafe: moves out on drop)
 //! class     the free slots of one size, by region      (no unsafe)
 //! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
 //! reserve   room in a vector, or an error
@@ -19,7 +21,9 @@ mod destination;
 mod mapping;
 mod release;
 mod reserve;
+mod shared;
 mod size_class;
+mod slot;
 mod stamp;
 mod window;
 

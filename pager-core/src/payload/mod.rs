@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! chunks   the chunks of a page-out, as callers hold them and as backends see them
+//! moving   how they become memory of pager's
 //! entry    a live payload
 //! state    where its bytes are, and how that may change
 //! memory   bytes in memory, with their charge
@@ -20,6 +21,7 @@ mod flight;
 #[cfg(all(test, pager_shuttle))]
 pub(crate) mod interleavings;
 mod memory;
+mod moving;
 mod out;
 mod pieces;
 mod read;
