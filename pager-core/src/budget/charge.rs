@@ -76,7 +76,7 @@ impl Charge {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
@@ -148,20 +148,39 @@ impl Charge {
         self.engine.has_room();
     }
 
-    /// The same bytes as a spare buffer, if there may be more of those.
+    /// The same bytes held for something else, if there may be more of that. What was
+    /// in the one's room is gone, or is what the other is.
     ///
     /// # Errors
     ///
     /// The charge as it was.
-    pub(super) fn into_spare(self) -> Result<Self, Self> {
-        let kind = self.kind();
-        if self.engine.ledger.try_turn(kind, Kind::Spare, self.bytes()) {
+    pub(super) fn become_kind(self, kind: Kind) -> Result<Self, Self> {
+        let before = self.kind();
+        if self.engine.ledger.try_turn(before, kind, self.bytes()) {
             self.unlist();
-            self.set_seat(Kind::Spare, false, None);
+            self.set_seat(kind, false, None);
             Ok(self)
         } else {
             Err(self)
         }
+    }
+
+    /// The buffer of a transfer from now on waits for the next one.
+    pub(super) fn rest(&self) {
+        self.engine
+            .ledger
+            .turn(Kind::Transfer, Kind::Idle, self.bytes());
+        self.set_seat(Kind::Idle, false, None);
+    }
+
+    /// It is in use again, if one more may be.
+    pub(super) fn try_resume(&self) -> bool {
+        let ledger = &self.engine.ledger;
+        let may = ledger.try_turn(Kind::Idle, Kind::Transfer, self.bytes());
+        if may {
+            self.set_seat(Kind::Transfer, false, None);
+        }
+        may
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

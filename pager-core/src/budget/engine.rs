@@ -150,9 +150,9 @@ impl Engine {
         }
     }
 
-    /// The same of what was not used of some.
-    pub(crate) fn keep_spares<const N: usize>(self: &Arc<Self>, spares: [Option<Vec<u64>>; N]) {
-        for vec in spares.into_iter().flatten() {
+    /// The same of a `Vec`, if there is one.
+    pub(crate) fn keep_buffer(self: &Arc<Self>, spare: Option<Vec<u64>>) {
+        if let Some(vec) = spare {
             self.keep_spare(OwnedChunk::Vec(vec));
         }
     }
@@ -160,7 +160,8 @@ impl Engine {
     /// Keeps what `memory` lay in for reuse, which `charge` was held for.
     pub(crate) fn retire(&self, memory: Memory, charge: Charge) {
         if let Memory::Vec(vec) = memory {
-            self.spares.put(vec, || charge.into_spare().ok());
+            self.spares
+                .put(vec, || charge.become_kind(Kind::Spare).ok());
         } else {
             memory.release();
         }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::charge::Charge;
 use super::engine::{Engine, LATE_SLACK};
 use super::ledger::Kind;
 use super::pageable::{Evicted, Outcome, Pageable, Patience, Place};
@@ -114,8 +115,8 @@ impl Engine {
     }
 
     /// Drops the coldest clean copy from memory, and gives the buffer that it lay in
-    /// to `offer`; `false` if there is none that can go. No I/O.
-    pub(super) fn evict_one(&self, unused: Unused, mut offer: impl FnMut(Memory)) -> bool {
+    /// and its room to `offer`; `false` if there is none that can go. No I/O.
+    pub(super) fn evict_one(&self, unused: Unused, mut offer: impl FnMut(Memory, Charge)) -> bool {
         // Once around for those that get a second chance, and once more.
         for _ in 0..=2 * self.clean.len() {
             let Some(taken) = self.clean.take() else {
@@ -133,14 +134,14 @@ impl Engine {
     }
 
     /// Drops read-ahead that has waited for longer than its share of reads.
-    pub(super) fn evict_stale(&self, offer: impl FnMut(Memory)) -> bool {
+    pub(super) fn evict_stale(&self, offer: impl FnMut(Memory, Charge)) -> bool {
         let patience = STALE_TURNS + 4 * self.read_ahead.len() as u64;
         let now = self.read_ahead.next_turn();
         self.evict_read_ahead(now.saturating_sub(patience), offer)
     }
 
     /// Drops the oldest fetched and unused copy if it came before `turn`.
-    fn evict_read_ahead(&self, turn: u64, mut offer: impl FnMut(Memory)) -> bool {
+    fn evict_read_ahead(&self, turn: u64, mut offer: impl FnMut(Memory, Charge)) -> bool {
         for _ in 0..=self.read_ahead.len() {
             let Some(taken) = self.read_ahead.take_before(turn) else {
                 return false;
@@ -229,7 +230,7 @@ impl Engine {
             let mut is_busy = false;
             for (rank, is_late) in older {
                 if let Some(taken) = queue.take_at(rank, is_late) {
-                    let evicted = evict_now(&taken, kind, &mut Memory::release);
+                    let evicted = evict_now(&taken, kind, &mut release);
                     is_busy |= evicted == Some(false);
                 }
             }
@@ -255,7 +256,7 @@ impl Drop for ListedAgain {
 
 /// Drops this copy from memory unless it deserves a second chance; as
 /// [`evict_now`] otherwise.
-fn evict(taken: &Taken<'_>, kind: Kind, offer: &mut impl FnMut(Memory)) -> Option<bool> {
+fn evict(taken: &Taken<'_>, kind: Kind, offer: &mut impl FnMut(Memory, Charge)) -> Option<bool> {
     let (payload, piece) = taken.piece()?;
     if kind == Kind::Clean && payload.is_wanted() {
         payload.list_again(kind, piece, Place::Warmest);
@@ -266,11 +267,15 @@ fn evict(taken: &Taken<'_>, kind: Kind, offer: &mut impl FnMut(Memory)) -> Optio
 
 /// Drops this copy from memory: whether it is gone, or nothing if it was gone
 /// already.
-fn evict_now(taken: &Taken<'_>, kind: Kind, offer: &mut impl FnMut(Memory)) -> Option<bool> {
+fn evict_now(
+    taken: &Taken<'_>,
+    kind: Kind,
+    offer: &mut impl FnMut(Memory, Charge),
+) -> Option<bool> {
     let (payload, piece) = taken.piece()?;
     match Arc::clone(&payload).evict(kind, piece) {
-        Evicted::Freed(memory) => {
-            memory.into_iter().for_each(offer);
+        Evicted::Freed(memory, charge) => {
+            offer(memory, charge);
             Some(true)
         }
         Evicted::Busy => {
@@ -279,4 +284,10 @@ fn evict_now(taken: &Taken<'_>, kind: Kind, offer: &mut impl FnMut(Memory)) -> O
         }
         Evicted::Nothing => None,
     }
+}
+
+/// Gives memory back to the system, and then its room to whoever wants it.
+pub(super) fn release(memory: Memory, charge: Charge) {
+    memory.release();
+    drop(charge);
 }

@@ -264,11 +264,14 @@ impl Ledger {
 
     /// The same if there may be so many of the other kind.
     pub(super) fn try_turn(&self, from: Kind, to: Kind, bytes: usize) -> bool {
+        // In this order: at no moment are they counted twice.
+        self.of_kind[from as usize].fetch_sub(bytes, Ordering::Relaxed);
         let share_bytes = self.share_bytes(to, bytes);
         let may = raise(&self.of_kind[to as usize], bytes, share_bytes).is_some();
         if may {
-            self.of_kind[from as usize].fetch_sub(bytes, Ordering::Relaxed);
             self.wake();
+        } else {
+            self.of_kind[from as usize].fetch_add(bytes, Ordering::Relaxed);
         }
         may
     }

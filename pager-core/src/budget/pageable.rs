@@ -74,8 +74,8 @@ pub(crate) enum Outcome {
 
 /// How an eviction ended.
 pub(crate) enum Evicted {
-    /// Its room is free; the buffer that it lay in, if it is pager's.
-    Freed(Option<Memory>),
+    /// It is dropped: the memory that it lay in, and the room that this takes still.
+    Freed(Memory, Charge),
     /// There was nothing to drop.
     Nothing,
     /// Somebody is using it.
@@ -85,7 +85,7 @@ pub(crate) enum Evicted {
 impl fmt::Debug for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Freed(_) => "freed",
+            Self::Freed(..) => "freed",
             Self::Nothing => "nothing",
             Self::Busy => "busy",
         })

@@ -8,35 +8,63 @@ use std::time::{Duration, Instant};
 
 use super::charge::Charge;
 use super::engine::Engine;
-use super::leave::Unused;
+use super::leave::{Unused, release};
 use super::ledger::{Kind, Refusal};
 use super::pageable::{Outcome, Patience};
 use super::spares::serves;
-use crate::memory::release_vec;
-use crate::payload::{Memory, OwnedChunk};
+use crate::payload::Memory;
 use crate::sync::Ordering;
 use crate::{Error, Result};
 
 /// How long a caller waits for room before it looks again whether it can help.
 pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 
-/// A warm buffer that is wanted for so many words.
+/// Room that is wanted, and a warm buffer for so many words.
 struct Wanted {
+    kind: Kind,
+    bytes: usize,
     words: usize,
     found: Option<Vec<u64>>,
+    /// The room that the buffer came from, if it is as large as what is wanted.
+    charge: Option<Charge>,
 }
 
 impl Wanted {
-    /// Keeps the buffer of what has left memory if it serves; it goes back to the
+    fn new(kind: Kind, bytes: usize, words: usize) -> Self {
+        Self {
+            kind,
+            bytes,
+            words,
+            found: None,
+            charge: None,
+        }
+    }
+
+    /// Takes what has left memory, buffer and room, if it is what is wanted: then nothing
+    /// is held that is not counted, and nobody else gets the room. It goes back to the
     /// system otherwise.
-    fn offer(&mut self, memory: Memory) {
-        for mut vec in memory.into_vecs() {
-            vec.clear();
-            if self.found.is_none() && serves(&vec, self.words) {
-                self.found = Some(vec);
-            } else {
-                release_vec(vec);
+    fn offer(&mut self, memory: Memory, charge: Charge) {
+        let serves = |vec: &Vec<u64>| serves(vec, self.words) && charge.bytes() == self.bytes;
+        match memory {
+            Memory::Vec(mut vec) if self.charge.is_none() && serves(&vec) => {
+                match charge.become_kind(self.kind) {
+                    Ok(charge) => {
+                        vec.clear();
+                        self.found = Some(vec);
+                        self.charge = Some(charge);
+                    }
+                    Err(charge) => release(Memory::Vec(vec), charge),
+                }
             }
+            memory => release(memory, charge),
+        }
+    }
+
+    /// Reserves room, if it was not found.
+    fn reserve(&mut self, engine: &Arc<Engine>) -> Result<Charge, Refusal> {
+        match self.charge.take() {
+            Some(charge) => Ok(charge),
+            None => Charge::reserve(engine, self.kind, self.bytes),
         }
     }
 }
@@ -55,13 +83,13 @@ impl Engine {
         words: usize,
     ) -> Result<(Option<Charge>, Option<Vec<u64>>)> {
         self.check_running()?;
-        let mut wanted = Wanted { words, found: None };
+        let mut wanted = Wanted::new(Kind::Dirty, bytes, words);
         let mut stalled_since = None;
         let admitted = loop {
             if bytes > self.ledger.high_bytes() {
                 break Ok(None);
             }
-            match Charge::reserve(self, Kind::Dirty, bytes) {
+            match wanted.reserve(self) {
                 Ok(charge) => break Ok(Some(charge)),
                 Err(Refusal::BudgetIsFull) if self.make_room(Unused::Goes, &mut wanted) => continue,
                 Err(Refusal::BudgetIsFull | Refusal::ShareIsFull) => {}
@@ -74,13 +102,7 @@ impl Engine {
         if let Some(since) = stalled_since {
             self.tally.pageout_stalls.add(since.elapsed());
         }
-        match admitted {
-            Ok(charge) => Ok((charge, wanted.found)),
-            Err(error) => {
-                wanted.found.into_iter().for_each(release_vec);
-                Err(error)
-            }
-        }
+        Ok((admitted?, wanted.found))
     }
 
     /// # Errors
@@ -95,12 +117,9 @@ impl Engine {
 
     /// Room for a clean copy of `bytes`, if there is any without waiting.
     pub(crate) fn room_for_copy(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let mut wanted = Wanted {
-            words: 0,
-            found: None,
-        };
+        let mut wanted = Wanted::new(Kind::Clean, bytes, usize::MAX);
         loop {
-            match Charge::reserve(self, Kind::Clean, bytes) {
+            match wanted.reserve(self) {
                 Ok(charge) => return Some(charge),
                 Err(_) if bytes > self.ledger.limit_bytes() => return None,
                 Err(_) if self.make_room(Unused::Stays, &mut wanted) => {}
@@ -117,18 +136,19 @@ impl Engine {
         bytes: usize,
         words: usize,
     ) -> Option<(Charge, Option<Vec<u64>>)> {
-        let mut wanted = Wanted { words, found: None };
+        let mut wanted = Wanted::new(Kind::ReadAhead, bytes, words);
         loop {
-            let has_freed = match Charge::reserve(self, Kind::ReadAhead, bytes) {
-                Ok(charge) => return Some((charge, wanted.found)),
+            let has_freed = match wanted.reserve(self) {
+                Ok(charge) => {
+                    let buffer = wanted.found.or_else(|| self.spares.get(words));
+                    return Some((charge, buffer));
+                }
                 Err(Refusal::BudgetIsFull) => self.make_room(Unused::Stays, &mut wanted),
-                Err(Refusal::ShareIsFull) => self.evict_stale(|memory| wanted.offer(memory)),
+                Err(Refusal::ShareIsFull) => {
+                    self.evict_stale(|memory, charge| wanted.offer(memory, charge))
+                }
             };
             if !has_freed {
-                // Nobody waits: it is worth keeping for the one who tries next.
-                if let Some(vec) = wanted.found {
-                    self.keep_spare(OwnedChunk::Vec(vec));
-                }
                 return None;
             }
         }
@@ -143,20 +163,16 @@ impl Engine {
 
     /// Frees a spare buffer or a clean copy; `false` if there is neither.
     fn make_room(self: &Arc<Self>, unused: Unused, wanted: &mut Wanted) -> bool {
-        if let Some(spare) = self.spares.take_one() {
-            wanted.offer(Memory::Vec(spare));
+        if let Some((spare, charge)) = self.spares.take_one() {
+            wanted.offer(Memory::Vec(spare), charge);
             return true;
         }
-        self.evict_one(unused, |memory| wanted.offer(memory))
+        self.evict_one(unused, |memory, charge| wanted.offer(memory, charge))
     }
 
     /// The same where nobody has a use for the buffer.
     pub(super) fn free_one(self: &Arc<Self>, unused: Unused) -> bool {
-        let mut wanted = Wanted {
-            words: usize::MAX,
-            found: None,
-        };
-        self.make_room(unused, &mut wanted)
+        self.make_room(unused, &mut Wanted::new(Kind::Clean, 0, usize::MAX))
     }
 
     /// Writes a payload, or waits for a write that ends sooner than one that would

@@ -54,10 +54,8 @@ impl Spares {
     }
 
     /// Takes one `Vec` out, whatever its size: its room is wanted.
-    pub(super) fn take_one(&self) -> Option<Vec<u64>> {
-        let (vec, charge) = lock(&self.stock).pop()?;
-        drop(charge);
-        Some(vec)
+    pub(super) fn take_one(&self) -> Option<(Vec<u64>, Charge)> {
+        lock(&self.stock).pop()
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::engine::Engine;
-use super::ledger::Kind;
 use super::room::STALL_SLICE;
 
 /// Room for the buffers of transfers, which a backend gets from its registry
@@ -21,7 +20,21 @@ pub struct TransferMemory {
 
 /// Bytes of a transfer's buffer, counted until this is dropped.
 #[must_use]
-pub struct TransferCharge(#[allow(dead_code, reason = "held to be dropped")] Charge);
+pub struct TransferCharge(Charge);
+
+impl TransferCharge {
+    /// Counts the buffer as one that is kept for the next transfer, and that the backend
+    /// bounds the number of.
+    pub fn rest(&self) {
+        self.0.rest();
+    }
+
+    /// Counts it as in use again; `false` if as many are in use as may be.
+    #[must_use]
+    pub fn try_resume(&self) -> bool {
+        self.0.try_resume()
+    }
+}
 
 impl TransferMemory {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
@@ -49,13 +62,6 @@ impl TransferMemory {
                 }
             }
         })
-    }
-
-    /// Counts a buffer of `bytes` that is kept for the next transfer. Never refused:
-    /// the backend says how many it keeps.
-    pub fn keep(&self, bytes: usize) -> Option<TransferCharge> {
-        let charge = Charge::reserve(&self.engine, Kind::Idle, bytes);
-        charge.ok().map(TransferCharge)
     }
 
     /// Waits until one of them may have been given back: for a millisecond at most.

@@ -94,15 +94,15 @@ impl Payload<'_> {
         matches!(&self.slices, Slices::Vecs([_])) && !self.is_roomy()
     }
 
-    /// Gives a caller of one `Vec` that has no buffer any more the first of these, and
-    /// returns the rest.
-    pub(crate) fn refill(&mut self, mut spares: [Option<Vec<u64>>; 2]) -> [Option<Vec<u64>>; 2] {
-        if let Slices::Vecs([chunk]) = &mut self.slices
-            && chunk.capacity() == 0
-            && let Some(spare) = spares.iter_mut().find_map(Option::take)
-        {
-            *chunk = spare;
+    /// Gives a caller of one `Vec` that has no buffer any more this one, if there is
+    /// one; returns it otherwise.
+    pub(crate) fn refill(&mut self, spare: Option<Vec<u64>>) -> Option<Vec<u64>> {
+        match (&mut self.slices, spare) {
+            (Slices::Vecs([chunk]), Some(spare)) if chunk.capacity() == 0 => {
+                *chunk = spare;
+                None
+            }
+            (_, spare) => spare,
         }
-        spares
     }
 }

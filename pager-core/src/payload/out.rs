@@ -142,12 +142,10 @@ impl<B: Backend> Entry<B> {
             in_place.release(slot, range);
         }
         match resident.into_parts() {
-            Ok((memory, charge)) => {
-                drop(charge);
-                Evicted::Freed(Some(memory).filter(|memory| !memory.is_mapped()))
-            }
-            // Nobody can have found it since it was removed.
-            Err(_) => Evicted::Freed(None),
+            Ok((memory, charge)) => Evicted::Freed(memory, charge),
+            // Nobody can have found it since it was removed; if somebody did, both go
+            // with the last who has it.
+            Err(_) => Evicted::Nothing,
         }
     }
 }

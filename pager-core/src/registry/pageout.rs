@@ -74,16 +74,12 @@ impl<B: Backend> Registry<B> {
             return self.store(&mut payload);
         }
         let engine = self.shared.engine();
-        let spare = match payload.wants_refill() {
-            true => engine.spare(payload.len()),
-            false => None,
-        };
-        let (charge, freed) = match engine.admit(payload.held_bytes(), payload.len()) {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                engine.keep_spares([spare]);
-                return Err(error);
-            }
+        let (charge, freed) = engine.admit(payload.held_bytes(), payload.len())?;
+        // After it was admitted: who waits for room holds no buffer that is counted
+        // nowhere.
+        let spare = match (payload.wants_refill(), &freed) {
+            (true, None) => engine.spare(payload.len()),
+            _ => freed,
         };
         let paged_out = match charge {
             Some(charge) => payload
@@ -91,8 +87,7 @@ impl<B: Backend> Registry<B> {
                 .map(|memory| self.keep(&payload, (memory, charge), reuse)),
             None => self.store(&mut payload),
         };
-        let unused = payload.refill([spare, freed]);
-        engine.keep_spares(unused);
+        engine.keep_buffer(payload.refill(spare));
         paged_out
     }
 
@@ -106,7 +101,7 @@ impl<B: Backend> Registry<B> {
         let bytes = chunks.chunks_mut(1).map(held_bytes).sum();
         // One admission for all: who waits for room holds none that others wait for.
         let (charge, freed) = self.shared.engine().admit(bytes, 0)?;
-        self.shared.engine().keep_spares([freed]);
+        self.shared.engine().keep_buffer(freed);
         match charge {
             Some(charge) if full > 0 => self.keep_each(chunks, charge),
             _ => self.store_each(chunks),

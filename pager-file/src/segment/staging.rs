@@ -44,7 +44,8 @@ impl StagingPool {
         // A second registry over the same backend does not exist.
         let _ = self.memory.set(memory.clone());
         for idle in &mut *self.lock() {
-            idle.charge = memory.keep(buffer_bytes());
+            idle.charge = memory.try_hold(buffer_bytes());
+            idle.charge.iter().for_each(TransferCharge::rest);
         }
     }
 
@@ -55,17 +56,36 @@ impl StagingPool {
     ///
     /// [`pager_core::Error::OutOfMemory`].
     pub(super) fn get(&self) -> Result<Staging<'_>> {
-        let charge = self.memory.get().map(|memory| memory.hold(buffer_bytes()));
-        let idle = self.lock().pop();
-        let words = match idle {
-            Some(idle) => idle.words,
-            None => new_buffer()?,
-        };
-        Ok(Staging {
-            words,
+        loop {
+            // Under one lock, here and where buffers come back: nobody makes one while
+            // another is on its way.
+            let mut idle = self.lock();
+            let may_use = |idle: &Idle| {
+                let charge = idle.charge.as_ref();
+                charge.is_none_or(TransferCharge::try_resume)
+            };
+            if let Some(idle) = idle.pop_if(|idle| may_use(idle)) {
+                return Ok(self.lend(idle));
+            }
+            let memory = self.memory.get().filter(|_| idle.is_empty());
+            let charge = memory.and_then(|memory| memory.try_hold(buffer_bytes()));
+            drop(idle);
+            match (self.memory.get(), charge) {
+                (Some(memory), None) => memory.wait(),
+                (_, charge) => {
+                    let words = new_buffer()?;
+                    return Ok(self.lend(Idle { words, charge }));
+                }
+            }
+        }
+    }
+
+    fn lend(&self, idle: Idle) -> Staging<'_> {
+        Staging {
+            words: idle.words,
+            charge: idle.charge,
             pool: self,
-            charge,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -108,7 +128,6 @@ fn new_buffer() -> Result<ChunkBuf> {
 pub(super) struct Staging<'a> {
     words: ChunkBuf,
     pool: &'a StagingPool,
-    #[expect(dead_code, reason = "held to be dropped")]
     charge: Option<TransferCharge>,
 }
 
@@ -129,10 +148,10 @@ impl Staging<'_> {
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
-        let memory = self.pool.memory.get();
-        let charge = memory.and_then(|memory| memory.keep(buffer_bytes()));
+        let charge = self.charge.take();
         let mut idle = self.pool.lock();
         if idle.len() < KEPT_COUNT {
+            charge.iter().for_each(TransferCharge::rest);
             idle.push(Idle { words, charge });
         } else {
             // Freed after the lock, for it may cost a system call.
