@@ -296,6 +296,8 @@ enum Detach {
     GivesACopy,
     GivesZeros,
     ForgetsToCount,
+    GivesTooLittle,
+    GivesTheWrongKind,
 }
 
 #[derive(Debug)]
@@ -370,6 +372,11 @@ impl InPlace for WrongDetach {
         Ok(OwnedChunk::Vec(match self.wrong {
             Detach::GivesACopy => vec.clone(),
             Detach::GivesZeros => vec![0; vec.len()],
+            Detach::GivesTooLittle => vec[1..].to_vec(),
+            Detach::GivesTheWrongKind => {
+                let buf = pager_core::ChunkBuf::try_from(&vec[..]).expect("there is memory");
+                return Ok(OwnedChunk::Buf(buf));
+            }
             Detach::ForgetsToCount => {
                 *self.miscounted_bytes.lock().expect("no holder panics") +=
                     size_of_val(&vec[..]) as u64;
@@ -446,4 +453,27 @@ fn a_window_that_is_not_filled_is_an_error_and_not_rubbish() {
     let error = handle.read_at(0, 3, &mut found).unwrap_err();
     assert!(matches!(error, pager_core::Error::Io { .. }));
     assert_eq!(found, [9]);
+}
+
+#[test]
+fn a_detached_chunk_of_the_wrong_length_is_an_error_and_no_empty_success() {
+    let registry = WrongDetach::with(Detach::GivesTooLittle);
+    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let mut found = Vec::new();
+    let failed = handle.take(&mut found).unwrap_err();
+    assert!(matches!(failed.error(), pager_core::Error::Io { .. }));
+    assert!(found.is_empty());
+    // The payload is lost, and every later operation says so.
+    let error = failed.into_handle().read_at(0, 1, &mut found).unwrap_err();
+    assert!(matches!(error, pager_core::Error::Io { .. }), "{error}");
+    assert_eq!(registry.live_handles(), 0);
+}
+
+#[test]
+fn a_detached_chunk_of_the_wrong_kind_is_copied() {
+    let registry = WrongDetach::with(Detach::GivesTheWrongKind);
+    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let mut found = Vec::new();
+    handle.take(&mut found).unwrap();
+    assert_eq!(found, [1, 2, 3]);
 }

@@ -184,3 +184,124 @@ fn a_failed_fetch_is_the_error_of_the_reader_and_the_handle_lives_on() {
     assert_eq!(words, chunk(1));
     assert_eq!(residency.stats().resident_bytes, 0);
 }
+
+/// Notes the hints that reach the backend.
+#[derive(Debug)]
+struct Hinted {
+    inner: MemoryBackend,
+    hints: std::sync::Mutex<Vec<std::ops::Range<usize>>>,
+}
+
+impl Hinted {
+    fn new() -> Self {
+        Self {
+            inner: MemoryBackend::new(),
+            hints: std::sync::Mutex::default(),
+        }
+    }
+
+    fn hints(&self) -> Vec<std::ops::Range<usize>> {
+        self.hints.lock().unwrap().clone()
+    }
+}
+
+impl Backend for Hinted {
+    type Slot = <MemoryBackend as Backend>::Slot;
+
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn page_out(&self, payload: &mut pager_core::Payload<'_>) -> pager_core::Result<Self::Slot> {
+        self.inner.page_out(payload)
+    }
+
+    fn read(
+        &self,
+        slot: &Self::Slot,
+        ranges: &[std::ops::Range<usize>],
+        window: &mut pager_core::Window<'_>,
+    ) -> pager_core::Result<()> {
+        self.inner.read(slot, ranges, window)
+    }
+
+    fn prefetch(&self, _: &Self::Slot, range: std::ops::Range<usize>) {
+        self.hints.lock().unwrap().push(range);
+    }
+
+    fn free(&self, slot: Self::Slot) {
+        self.inner.free(slot);
+    }
+
+    fn usage(&self) -> pager_core::Usage {
+        self.inner.usage()
+    }
+}
+
+#[test]
+fn a_hint_that_no_budget_can_hold_reaches_the_backend() {
+    for budget_bytes in [0, CHUNK_BYTES / 2] {
+        let registry = under(Hinted::new(), budget_bytes);
+        let handle = registry.pageout(&mut [chunk(1)]).unwrap();
+        handle.prefetch();
+        handle.prefetch_at(7, 100);
+        let hints = registry.backend().hints();
+        match budget_bytes {
+            0 => assert_eq!(hints, [0..CHUNK_WORDS, 7..107]),
+            // What is hinted of it fits, and is fetched.
+            _ => {
+                assert_eq!(hints[0], 0..CHUNK_WORDS);
+                eventually("the fetch", || registry.stats().residency.fetches == 1);
+            }
+        }
+        assert_eq!(registry.stats().residency.prefetch_refusals, 0);
+    }
+}
+
+#[test]
+fn a_second_range_is_queued_beside_the_first_and_what_is_there_is_not_fetched_twice() {
+    let gate = Gate::new();
+    let registry = under(GatedBackend::new(MemoryBackend::new(), &gate), 64 << 20);
+    let column = pager_testkit::content::words(9, 1 << 20);
+    let handle = registry
+        .pageout(std::slice::from_mut(&mut column.clone()))
+        .unwrap();
+    registry.residency().flush().unwrap();
+    let held = gate.hold(Operation::Read);
+    handle.prefetch_at(0, 100);
+    gate.await_waiting(Operation::Read, 1);
+    handle.prefetch_at(1000, 100);
+    handle.prefetch_at(50, 100);
+    drop(held);
+    eventually("three fetches", || registry.stats().residency.fetches == 3);
+    let held = gate.hold(Operation::Read);
+    for range in [0..150, 1000..1100, 20..140] {
+        let mut words = Vec::new();
+        handle
+            .read_at(range.start, range.len(), &mut words)
+            .unwrap();
+        assert_eq!(words, column[range]);
+    }
+    drop(held);
+    assert_eq!(registry.stats().residency.prefetch_hits, 3);
+}
+
+#[test]
+fn a_read_of_one_window_does_not_wait_for_the_fetch_of_the_next() {
+    let gate = Gate::new();
+    let registry = under(GatedBackend::new(MemoryBackend::new(), &gate), 64 << 20);
+    let column = pager_testkit::content::words(5, 1 << 20);
+    let handle = registry
+        .pageout(std::slice::from_mut(&mut column.clone()))
+        .unwrap();
+    registry.residency().flush().unwrap();
+    handle.prefetch_at(0, 1000);
+    eventually("the fetch", || registry.stats().residency.fetches == 1);
+    let held = gate.hold(Operation::Read);
+    handle.prefetch_at(1000, 1000);
+    gate.await_waiting(Operation::Read, 1);
+    let mut words = Vec::new();
+    handle.read_at(0, 1000, &mut words).unwrap();
+    assert_eq!(words, column[..1000]);
+    drop(held);
+}

@@ -21,7 +21,7 @@ pub(super) const STRESS: [&[&str]; 1] = [&["--manifest-path", CHECKS_MANIFEST, "
 /// What runs many threads, or random operations with threads in the background.
 pub(super) const CONCURRENT: [&[&str]; 4] = [
     &["--manifest-path", CHECKS_MANIFEST, "--test", "stress"],
-    &["-p", "pager-core", "--lib", "--test", "residency"],
+    &["-p", "pager-core", "--lib", "--test", "budget"],
     &["-p", FACADE, "--test", "model", "--test", "fuzz_corpus"],
     &["-p", "pager-bench", "--test", "soak"],
 ];
