@@ -20,9 +20,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use once_cell::race::OnceBox;
-use pager_core::{Chunk, Destination, HandleInfo, Result, TakeError};
+use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, Reuse, TakeError};
 
-use crate::{BackendKind, Handle, Pager, PagerStats};
+use crate::{BackendKind, Handle, Pager, PagerStats, Preset};
 
 /// The first one wins. Nobody waits: a forked child would wait for a thread of its
 /// parent's that was about to make one. Of two threads that both find none, one
@@ -102,6 +102,58 @@ pub fn pageout_to<C: Chunk>(kind: BackendKind, chunks: &mut [C]) -> Result<Handl
 /// As there.
 pub fn pageout_each<C: Chunk>(chunks: &mut [C]) -> Result<Vec<Handle>> {
     pager().pageout_each(chunks)
+}
+
+/// [`Pager::pageout_hinted`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn pageout_hinted<C: Chunk>(chunks: &mut [C], reuse: Reuse) -> Result<Handle> {
+    pager().pageout_hinted(chunks, reuse)
+}
+
+/// [`Pager::preset`] of the process-wide pager.
+#[must_use]
+pub fn preset() -> Preset {
+    pager().preset()
+}
+
+/// [`Pager::scratch_dir`] of the process-wide pager.
+#[cfg(feature = "file")]
+#[must_use]
+pub fn scratch_dir() -> Option<std::path::PathBuf> {
+    pager().scratch_dir()
+}
+
+/// [`Pager::budget_bytes`] of the process-wide pager.
+#[must_use]
+pub fn budget_bytes() -> usize {
+    pager().budget_bytes()
+}
+
+/// [`Pager::residency`] of the process-wide pager.
+#[must_use]
+pub fn residency() -> &'static Residency {
+    pager().residency()
+}
+
+/// [`Pager::write_back`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn write_back() -> Result<()> {
+    pager().write_back()
+}
+
+/// [`Pager::shutdown`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn shutdown() -> Result<()> {
+    pager().shutdown()
 }
 
 /// [`Pager::set_budget`] of the process-wide pager.

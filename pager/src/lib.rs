@@ -88,12 +88,13 @@ mod sync;
 pub use builder::PagerBuilder;
 pub use choice::BackendChoice;
 pub use diagnose::{diagnose, diagnose_at};
-#[cfg(feature = "file")]
-pub use global::reap;
 pub use global::{
-    backend, flush, handles, install, pageout, pageout_each, pageout_to, prefetch, prefetch_at,
-    prefetch_many, read_at, read_at_many, set_backend, set_budget, set_scratch_dir, stats, take,
+    backend, budget_bytes, flush, handles, install, pageout, pageout_each, pageout_hinted,
+    pageout_to, prefetch, prefetch_at, prefetch_many, preset, read_at, read_at_many, residency,
+    set_backend, set_budget, set_scratch_dir, shutdown, stats, take, write_back,
 };
+#[cfg(feature = "file")]
+pub use global::{reap, scratch_dir};
 pub use handle::Handle;
 pub use kind::{BackendKind, ParseNameError};
 pub use pager::Pager;

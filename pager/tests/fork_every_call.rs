@@ -274,8 +274,17 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     ("pageout_each", |_| {
         pages_nothing_out(|chunks| is_refused(pager::pageout_each(chunks)))
     }),
+    ("pageout_hinted", |_| {
+        pages_nothing_out(|chunks| is_refused(pager::pageout_hinted(chunks, Reuse::Late)))
+    }),
+    ("preset", |it| pager::preset() == it.pager.preset()),
+    ("scratch_dir", |_| pager::scratch_dir().is_none()),
+    ("budget_bytes", |_| pager::budget_bytes() > 0),
+    ("residency", |_| is_refused(pager::residency().flush())),
     ("set_budget", |_| is_refused(pager::set_budget(0))),
     ("flush", |_| is_refused(pager::flush())),
+    ("write_back", |_| is_refused(pager::write_back())),
+    ("shutdown", |_| is_refused(pager::shutdown())),
     ("read_at", |it| {
         it.each_full(|handle| reads_nothing(|at, len, dst| pager::read_at(handle, at, len, dst)))
     }),

@@ -42,3 +42,27 @@ fn the_free_functions_work_on_one_pager() {
     // The process-wide pager outlives the test; its directory must not.
     drop((in_file, named));
 }
+
+/// The names of the public functions in a source file, at this depth of indentation.
+fn functions(file: &str, indent: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let source = std::fs::read_to_string(path.join(file)).expect("the source is here");
+    let start = format!("{indent}pub fn ");
+    let name = |line: &str| {
+        let rest = line.strip_prefix(&start)?;
+        Some(rest.split(['(', '<']).next()?.to_owned())
+    };
+    source.lines().filter_map(name).collect()
+}
+
+#[test]
+fn whatever_a_pager_does_the_free_functions_do() {
+    let free = functions("global.rs", "");
+    let methods = ["pager.rs", "budget.rs"].map(|file| functions(file, "    "));
+    let missing: Vec<_> = methods
+        .concat()
+        .into_iter()
+        .filter(|name| !["new", "builder"].contains(&&**name) && !free.contains(name))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
