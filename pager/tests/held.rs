@@ -103,14 +103,14 @@ fn roomy_buffers_stay_with_their_owner_and_full_ones_move() {
 #[case(4, 16 << 20)]
 #[case(16, 16 << 20)]
 #[case(16, 64 << 20)]
-fn the_bound_holds_for_callers_of_any_number(#[case] count: u64, #[case] budget_bytes: usize) {
+fn the_bound_holds_for_callers_of_any_number(#[case] count: u32, #[case] budget_bytes: usize) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pager = pager(BackendKind::File, budget_bytes);
-    let begin = Barrier::new(count as usize + 1);
+    let begin = Barrier::new(usize::try_from(count).unwrap() + 1);
     let most = Mutex::new(0);
     let mut before = 0;
     std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..count)
+        let callers: Vec<_> = (0..u64::from(count))
             .map(|caller| {
                 let (pager, begin, most) = (&pager, &begin, &most);
                 scope.spawn(move || {
@@ -119,7 +119,7 @@ fn the_bound_holds_for_callers_of_any_number(#[case] count: u64, #[case] budget_
                     begin.wait();
                     begin.wait();
                     let mut handles = Vec::new();
-                    for turn in 0..(128 / count) {
+                    for turn in 0..u64::from(128 / count) {
                         chunk.clear();
                         chunk.resize(CHUNK_WORDS, caller + turn);
                         handles.push(pager.pageout(std::slice::from_mut(&mut chunk)).unwrap());
@@ -143,7 +143,7 @@ fn the_bound_holds_for_callers_of_any_number(#[case] count: u64, #[case] budget_
     let most = most.into_inner().unwrap().saturating_sub(before);
     println!("{count} callers, {} KiB at most", most >> 10);
     // What callers free themselves, the allocator may keep: half a chunk for each.
-    let callers_bytes = if count > 4 { count << 20 } else { 0 };
+    let callers_bytes = if count > 4 { u64::from(count) << 20 } else { 0 };
     assert!(
         most <= budget_bytes as u64 + SLACK_BYTES + callers_bytes,
         "{most} bytes"
