@@ -77,12 +77,14 @@ pub enum Error {
         found: u64,
     },
     /// The scratch directory cannot be used.
-    #[error("scratch directory {path:?} cannot be used: {problem}")]
+    #[error("scratch directory {path:?} cannot be used: {problem}{}", Said(*call))]
     ScratchUnavailable {
         /// The directory as it was asked for.
         path: PathBuf,
         /// What is wrong with it.
         problem: ScratchProblem,
+        /// The system call that showed it, where one failed: a sandbox may refuse it.
+        call: Option<&'static str>,
         /// What the system said, where the system refused.
         source: Option<io::Error>,
     },
@@ -156,9 +158,11 @@ pub enum ScratchProblem {
     SymbolicLink,
     /// Files cannot be created in it.
     NotWritable,
-    /// It lies on tmpfs or ramfs, which is memory.
+    /// It lies in memory: on tmpfs or ramfs, or on a disk that is memory, directly or
+    /// through other layers.
     InMemory,
-    /// It belongs to another user, or others may write to it and it has no sticky bit.
+    /// What is written there cannot be kept from other users: a program of another
+    /// user serves the file system, or it knows no modes and shows files to everybody.
     NotPrivate,
     /// Handles are live in another scratch directory.
     InUse,
@@ -172,13 +176,15 @@ impl fmt::Display for ScratchProblem {
             Self::NotConfigured => "no directory was named",
             Self::Missing => "it does not exist",
             Self::NotADirectory => "it is not a directory",
-            Self::SymbolicLink => "it is a symbolic link",
-            Self::NotWritable => "files cannot be created in it",
+            Self::SymbolicLink => "it is a symbolic link: name the directory it leads to",
+            Self::NotWritable => {
+                "files cannot be created in it: name one that this user may write to"
+            }
             Self::InMemory => {
-                "it is on tmpfs or ramfs, which is memory (allow it explicitly if that is meant)"
+                "it is memory (tmpfs, ramfs, or a disk made of memory, perhaps underneath): name one on a disk, or allow memory explicitly if that is meant"
             }
             Self::NotPrivate => {
-                "it belongs to another user, or others may write to it and it has no sticky bit"
+                "other users would see what is written there: name one on a file system that keeps modes and is not served by another user's program"
             }
             Self::InUse => "handles are live in another scratch directory",
             Self::Refused => "the system refused it",
@@ -193,6 +199,18 @@ impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(path) => write!(f, " ({})", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prints ` (call)` after a message, or nothing.
+struct Said(Option<&'static str>);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(call) => write!(f, " ({call})"),
             None => Ok(()),
         }
     }

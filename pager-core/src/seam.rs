@@ -39,12 +39,16 @@ pub enum Call {
     Statx,
     /// A file system is examined.
     Fstatfs,
+    /// A link is read.
+    Readlinkat,
     /// The mode of a descriptor is changed.
     Fchmod,
     /// The mode of a name is changed.
     Fchmodat,
     /// The flags of a descriptor are read or changed.
     Fcntl,
+    /// The attributes of a file are read or changed.
+    Ioctl,
     /// Storage is promised or given back.
     Fallocate,
     /// Bytes are written.
@@ -67,7 +71,7 @@ pub enum Call {
 
 impl Call {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Mmap,
         Self::Munmap,
         Self::Madvise,
@@ -81,9 +85,11 @@ impl Call {
         Self::Newfstatat,
         Self::Statx,
         Self::Fstatfs,
+        Self::Readlinkat,
         Self::Fchmod,
         Self::Fchmodat,
         Self::Fcntl,
+        Self::Ioctl,
         Self::Fallocate,
         Self::Pwrite,
         Self::Pwritev,

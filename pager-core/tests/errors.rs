@@ -36,6 +36,7 @@ fn full(source: io::Error) -> Error {
 fn scratch(problem: ScratchProblem, source: Option<io::Error>) -> Error {
     Error::ScratchUnavailable {
         path: "/nowhere".into(),
+        call: None,
         problem,
         source,
     }

@@ -25,7 +25,8 @@ pub struct FileStats {
     /// Files that could not be removed when their payload was freed; they go
     /// with the directory.
     pub failed_removals: u64,
-    /// What opening the backend removed of dead processes.
+    /// What was removed of dead processes since the backend was opened, without what
+    /// [`reap`](crate::FileBackend::reap) has returned.
     pub reaped: Reaped,
     /// More about the default mode; `None` in the seed mode.
     #[cfg(unix)]
@@ -76,4 +77,7 @@ pub struct Reaped {
     /// Directories of dead processes that could not be removed. They stay for
     /// the next sweep.
     pub failed_directories: u64,
+    /// Whether directories are left that nobody has looked at: there are many, and a
+    /// thread is at it, or the system does not let us list the root.
+    pub unfinished: bool,
 }

@@ -2,8 +2,9 @@
 //! any.
 //!
 //! Each function is the call of its name and no more: what to do about an
-//! interruption, a short transfer or an error is the caller's affair. Before each
-//! of them a test may say that it fails or falls short
+//! interruption, a short transfer or an error is the caller's affair. The two that
+//! look at a file stand in for each other where a sandbox refuses one of them.
+//! Before each call a test may say that it fails or falls short
 //! (`pager_core::seam`); in other builds nothing is asked.
 
 use std::io::IoSlice;
@@ -47,25 +48,69 @@ pub(crate) fn renameat(dir: BorrowedFd<'_>, from: impl Arg, to: impl Arg) -> Res
     fs::renameat(dir, from, dir, to)
 }
 
-/// Looks at a name, not through it.
-pub(crate) fn lstatat(dir: impl AsFd, path: impl Arg) -> Result<Stat> {
-    ask(Call::Newfstatat)?;
-    fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)
+/// Whether an error is what a sandbox, an old kernel or a file system says to a call
+/// that it does not take at all: the same call will not succeed later.
+pub(crate) fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS
+    )
 }
 
-/// Changes the mode of a name, not through it. The C library can; the system call
-/// alone cannot.
-pub(crate) fn lchmodat<P: nix::NixPath + ?Sized>(
-    dir: impl AsFd,
-    path: &P,
-    mode: Mode,
-) -> Result<()> {
-    use nix::sys::stat::{FchmodatFlags, fchmodat};
+/// Looks at a name, not through it.
+pub(crate) fn lstatat(dir: impl AsFd, path: impl Arg + Copy) -> Result<Stat> {
+    ask(Call::Newfstatat)?;
+    match fs::statat(&dir, path, AtFlags::SYMLINK_NOFOLLOW) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Err(errno) if is_refusal(errno) => {
+            // Where the name may not be looked up at all, this says so too.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            fs::fstat(openat(dir, path, flags, Mode::empty())?)
+        }
+        looked => looked,
+    }
+}
 
+/// Gives the owner of a new directory `name` all rights, if nobody else has any and
+/// it is the caller's: an unusual umask has taken them. Whatever else the name leads
+/// to by now keeps its mode.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn restore_rights(dir: impl AsFd, name: impl Arg + Copy) -> Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(dir, name, flags, Mode::empty())?;
+    let stat = fstat(&opened)?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let is_mine = stat.st_uid == rustix::process::geteuid().as_raw();
+    if !is_mine || mode.intersects(Mode::RWXG | Mode::RWXO) {
+        return Err(Errno::ACCESS);
+    }
     ask(Call::Fchmodat)?;
-    let mode = nix::sys::stat::Mode::from_bits_truncate(mode.as_raw_mode());
-    fchmodat(dir, path, mode, FchmodatFlags::NoFollowSymlink)
-        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    // The descriptor names a place only, so `fchmod` does not take it; its link does.
+    let link = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    match fs::chmodat(fs::CWD, link, Mode::RWXU, AtFlags::empty()) {
+        // No such file system: the mode stays as it is.
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::ACCESS),
+        changed => changed,
+    }
+}
+
+/// The same, by the name: elsewhere no descriptor can be had without the rights.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn restore_rights(dir: impl AsFd, name: impl Arg + Copy) -> Result<()> {
+    ask(Call::Fchmodat)?;
+    fs::chmodat(dir, name, Mode::RWXU, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Where a link leads.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn readlink(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+
+    ask(Call::Readlinkat)?;
+    let target = fs::readlinkat(fs::CWD, path, Vec::new())?;
+    Ok(std::ffi::OsString::from_vec(target.into_bytes()).into())
 }
 
 /// The entries of a directory.
@@ -89,11 +134,35 @@ impl Iterator for Listing {
     }
 }
 
+/// All of a small text that the kernel makes when it is read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn read_text(path: &std::path::Path) -> Result<String> {
+    const MAX_BYTES: usize = 4 << 20;
+    let file = openat(
+        fs::CWD,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while text.len() < MAX_BYTES {
+        match pread(&file, &mut buffer, text.len() as u64)? {
+            0 => break,
+            len => text.extend_from_slice(&buffer[..len]),
+        }
+    }
+    String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+}
+
 // ---- descriptors ----
 
 pub(crate) fn fstat(fd: impl AsFd) -> Result<Stat> {
     ask(Call::Fstat)?;
-    fs::fstat(fd)
+    match fs::fstat(&fd) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Err(errno) if is_refusal(errno) => fs::statat(fd, "", AtFlags::EMPTY_PATH),
+        looked => looked,
+    }
 }
 
 pub(crate) fn fchmod(fd: impl AsFd, mode: Mode) -> Result<()> {
@@ -141,6 +210,16 @@ pub(crate) fn fcntl_add_flags(fd: impl AsFd, flags: OFlags) -> Result<()> {
     let before = fs::fcntl_getfl(&fd)?;
     ask(Call::Fcntl)?;
     fs::fcntl_setfl(&fd, before | flags)
+}
+
+/// Has an empty file overwritten in place on a file system that would write
+/// elsewhere each time (`FS_NOCOW_FL`).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn ioctl_set_nocow(fd: impl AsFd) -> Result<()> {
+    ask(Call::Ioctl)?;
+    let before = fs::ioctl_getflags(&fd)?;
+    ask(Call::Ioctl)?;
+    fs::ioctl_setflags(&fd, before | fs::IFlags::NOCOW)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -191,7 +270,6 @@ pub(crate) fn pread_uninit(
     Ok(cut(read, limit))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn pwrite(fd: impl AsFd, bytes: &[u8], offset_bytes: u64) -> Result<usize> {
     match ask_to_move(Call::Pwrite, || bytes.len())? {
         None => io::pwrite(fd, bytes, offset_bytes),

@@ -139,43 +139,72 @@ fn ramfs_is_refused() {
     assert_eq!(problem, ScratchProblem::InMemory);
 }
 
+/// The volume of a container is 0777, with a set-group-id bit for a file system group; a
+/// directory made under umask 002 is open to the user's own group.
 #[rstest]
-#[case(0o777, false)]
-#[case(0o770, false)]
-#[case(0o702, false)]
-#[case(0o1777, true)]
-#[case(0o1770, true)]
-#[case(0o755, true)]
-#[case(0o700, true)]
-fn a_root_that_others_write_to_needs_the_sticky_bit(#[case] mode: u32, #[case] fine: bool) {
+fn a_root_may_be_open_to_others_and_what_is_ours_in_it_is_not(
+    #[values(0o777, 0o2777, 0o775, 0o770, 0o702, 0o1777, 0o1770, 0o755, 0o700)] mode: u32,
+    #[values(FileMode::Seed, FileMode::Segments)] file_mode: FileMode,
+) {
     let scratch = scratch();
     fs::set_permissions(scratch.path(), Permissions::from_mode(mode)).unwrap();
-    if fine {
-        open(scratch.path(), FileMode::Seed);
-    } else {
-        assert_eq!(problem_of(scratch.path()), ScratchProblem::NotPrivate);
-    }
+    let registry = Registry::new(open(scratch.path(), file_mode));
+    let handle = registry.pageout(&mut [words(1, 5000)]).unwrap();
+    let directory = registry.backend().directory().to_path_buf();
+    let metadata = fs::metadata(&directory).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
+    let mut back = Vec::new();
+    registry.take(handle, &mut back).unwrap();
+    assert_eq!(back, words(1, 5000));
+    drop(registry);
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_root_of_another_user_is_refused() {
+fn a_root_of_another_user_serves_whoever_may_write_to_it_and_nobody_else() {
+    const NAME: &str = "a_root_of_another_user_serves_whoever_may_write_to_it_and_nobody_else";
     if role().is_some() {
         let root = std::env::var("PAGER_TEST_ROOT").unwrap();
-        return assert_eq!(problem_of(root), ScratchProblem::NotPrivate);
+        let open_root = std::env::var("PAGER_TEST_OPEN_ROOT").unwrap();
+        assert_eq!(problem_of(root), ScratchProblem::NotWritable);
+        drop(open(Path::new(&open_root), FileMode::Segments));
+        return;
     }
     if !is_root() {
         return skip("not root");
     }
-    let scratch = scratch();
-    chown(scratch.path(), Some(NOBODY), None).unwrap();
-    assert_eq!(problem_of(scratch.path()), ScratchProblem::NotPrivate);
-    // The other way round, with a root that the user may not even open.
-    let own = self::scratch();
+    // Of another user, as that of root is in a user namespace without a mapping for it.
+    let others = scratch();
+    chown(others.path(), Some(NOBODY), None).unwrap();
+    drop(open(others.path(), FileMode::Segments));
+    // The other way round: a root that the user may not even open, and one that is open.
+    let own = scratch();
     fs::set_permissions(own.path(), Permissions::from_mode(0o700)).unwrap();
-    Role::new("a_root_of_another_user_is_refused", "stranger")
+    let open_root = scratch();
+    fs::set_permissions(open_root.path(), Permissions::from_mode(0o777)).unwrap();
+    Role::new(NAME, "stranger")
         .env("PAGER_TEST_ROOT", own.path())
+        .env("PAGER_TEST_OPEN_ROOT", open_root.path())
         .unprivileged()
         .run();
+}
+
+#[test]
+fn a_sweep_of_an_open_root_empties_no_directory_that_does_not_hold_our_mark() {
+    let scratch = scratch();
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o777)).unwrap();
+    // What a stranger can do: give another directory of ours our kind of name.
+    let backend = open(scratch.path(), FileMode::Segments);
+    let name = backend.directory().file_name().unwrap().to_owned();
+    drop(backend);
+    let precious = scratch.path().join(&name);
+    fs::create_dir(&precious).unwrap();
+    fs::set_permissions(&precious, Permissions::from_mode(0o700)).unwrap();
+    fs::write(precious.join("precious"), b"not a scratch file").unwrap();
+    let backend = open(scratch.path(), FileMode::Segments);
+    backend.reap().unwrap();
+    drop(backend);
+    assert!(precious.join("precious").exists());
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn in_use(root: &Path) -> Error {
     Error::ScratchUnavailable {
         path: PathBuf::from(root),
         problem: ScratchProblem::InUse,
+        call: None,
         source: None,
     }
 }

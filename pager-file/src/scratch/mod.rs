@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! root    the directory that the user names: opened once, examined, held open
+//! medium  what lies under it: whether it is memory, and who serves it
 //! own     a private directory in it, locked before it has its name
 //! reap    the sweep: whose lock can be taken is dead
+//! sweeper who sweeps, and for how long
 //! names   what our directories are called
 //! at_exit what nobody drops, when the process ends
 //! ```
@@ -40,9 +42,30 @@
 //! 6. *A crash at any point* leaves a directory without an owner, hidden or
 //!    visible, and the next sweep can lock it: 3 and 4. A sweep that dies half
 //!    way leaves a smaller directory of the same kind.
-//! 7. *Strangers* in a shared root with the sticky bit cannot rename or remove
-//!    what is ours. What they make under our kind of name is not owned by us, and
-//!    a sweep passes it by; a name that they guess makes us choose another.
+//! 7. *Strangers* in a guarded root (ours or the administrator's, closed to other
+//!    writers or with the sticky bit) cannot rename or remove what is ours. What they
+//!    make under our kind of name is not owned by us, and a sweep passes it by; a
+//!    name that they guess makes us choose another.
+//!
+//! # What strangers can do in a root that is not guarded
+//!
+//! A directory of mode 0777 (a volume of a container), one that the own group may
+//! write to, one of another user: strangers may rename and exchange its entries.
+//! They still cannot open a directory of ours, which is 0700, nor therefore lock it,
+//! put anything into it or take anything out; and a running process has it open, and
+//! needs its name no more. What is left to them:
+//!
+//! - *Removing our directory while it is empty*, so that no file can be made in it.
+//!   It is never empty there: it holds a marker.
+//! - *Giving another directory of ours our kind of name*, for a sweep to empty. There,
+//!   a sweep empties only what holds the marker, a file of ours that a stranger cannot
+//!   have put in.
+//! - *Exchanging the new directory* before it is opened for another of ours, for us to
+//!   change its mode, to use, and to remove in the end. Ours was made private and
+//!   empty: one that is not is left as it is.
+//! - *Moving our directory away*, so that no sweep finds it if we die: its name is
+//!   lost, and its files stay until somebody removes them. Files of segments have no
+//!   names, and leave nothing.
 //!
 //! # Forked children
 //!
@@ -51,10 +74,12 @@
 //! parent still counts as alive, and is swept only after the child's end.
 
 mod at_exit;
+mod medium;
 mod names;
 mod own;
 mod reap;
 mod root;
+mod sweeper;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -66,6 +91,7 @@ use rustix::io::Errno;
 
 use crate::{FileConfig, Reaped, sys};
 use root::Root;
+use sweeper::Sweeper;
 
 /// How every directory of ours is opened.
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
@@ -77,13 +103,13 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
 /// is in it; in a forked child, dropping it does nothing.
 #[derive(Debug)]
 pub(crate) struct ScratchDir {
-    root: Root,
+    root: Arc<Root>,
     name: String,
     path: PathBuf,
     /// Holds the lock. Closed after the directory is removed.
     fd: OwnedFd,
     stamp: ProcessStamp,
-    reaped: Reaped,
+    sweeper: Sweeper,
 }
 
 impl ScratchDir {
@@ -95,9 +121,9 @@ impl ScratchDir {
     /// [`Error::ScratchUnavailable`] with what is wrong, [`Error::OutOfSpace`],
     /// or [`Error::Io`]. Nothing is left behind; a later call may succeed.
     pub(crate) fn open(config: &FileConfig) -> Result<Self> {
-        let root = Root::open(&config.root, config.allow_memory_fs)?;
-        let reaped = reap::sweep(&root)?;
-        Self::make(root, reaped)
+        let root = Arc::new(Root::open(&config.root, config.allow_memory_fs)?);
+        let sweeper = Sweeper::begin(&root)?;
+        Self::make(root, sweeper)
     }
 
     /// The same without a sweep, which would change what is not ours.
@@ -106,11 +132,11 @@ impl ScratchDir {
     ///
     /// As for [`open`](Self::open).
     pub(crate) fn open_unswept(config: &FileConfig) -> Result<Self> {
-        let root = Root::open(&config.root, config.allow_memory_fs)?;
-        Self::make(root, Reaped::default())
+        let root = Arc::new(Root::open(&config.root, config.allow_memory_fs)?);
+        Self::make(root, Sweeper::idle())
     }
 
-    fn make(root: Root, reaped: Reaped) -> Result<Self> {
+    fn make(root: Arc<Root>, sweeper: Sweeper) -> Result<Self> {
         let (name, fd) = own::create(&root)?;
         Ok(Self {
             path: root.path().join(&name),
@@ -118,7 +144,7 @@ impl ScratchDir {
             name,
             fd,
             stamp: ProcessStamp::current(),
-            reaped,
+            sweeper,
         })
     }
 
@@ -138,9 +164,9 @@ impl ScratchDir {
         self.root.path()
     }
 
-    /// What the sweep at the beginning found.
+    /// What the sweep that began with the directory has found so far.
     pub(crate) fn reaped(&self) -> Reaped {
-        self.reaped
+        self.sweeper.reaped()
     }
 
     /// Sweeps the root again.
@@ -153,7 +179,7 @@ impl ScratchDir {
         if !self.is_own() {
             return Err(Error::ForeignProcess);
         }
-        reap::sweep(&self.root)
+        self.sweeper.sweep_all(&self.root)
     }
 
     /// Has it removed when the process ends, if nobody has dropped it by then.
@@ -209,16 +235,22 @@ fn is_mine(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
-fn unavailable(path: &Path, problem: ScratchProblem, source: Option<Errno>) -> Error {
+/// `failed` is the call that said so, and what it said.
+fn unavailable(
+    path: &Path,
+    problem: ScratchProblem,
+    failed: Option<(&'static str, Errno)>,
+) -> Error {
     Error::ScratchUnavailable {
         path: path.to_owned(),
         problem,
-        source: source.map(Into::into),
+        call: failed.map(|(call, _)| call),
+        source: failed.map(|(_, errno)| errno.into()),
     }
 }
 
 /// The error of a call that would have made something in `path`.
-fn refused(path: &Path, operation: &'static str, source: Errno) -> Error {
+fn refused(path: &Path, operation: &'static str, call: &'static str, source: Errno) -> Error {
     let problem = match source {
         Errno::NOENT => ScratchProblem::Missing,
         Errno::NOTDIR => ScratchProblem::NotADirectory,
@@ -235,5 +267,5 @@ fn refused(path: &Path, operation: &'static str, source: Errno) -> Error {
         }
         _ => ScratchProblem::Refused,
     };
-    unavailable(path, problem, Some(source))
+    unavailable(path, problem, Some((call, source)))
 }

@@ -7,6 +7,10 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The file that marks a directory as ours where strangers could put another in its
+/// place.
+pub(super) const MARKER: &str = ".pager";
+
 const PREFIX: &str = "pager-";
 const DIGITS: usize = 16;
 

@@ -230,6 +230,7 @@ impl SeedStore {
             return Error::ScratchUnavailable {
                 path: self.directory.path().to_owned(),
                 problem: ScratchProblem::Missing,
+                call: None,
                 source: Some(errno.into()),
             };
         }

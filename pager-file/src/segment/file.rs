@@ -42,6 +42,11 @@ impl SegmentFile {
             created => created?,
         };
         ensure_file_mode(&fd)?;
+        // While it is empty: where each overwrite would take new space, preallocation
+        // promises nothing, and direct I/O is not direct. Elsewhere it is refused, and
+        // not needed. <https://man7.org/linux/man-pages/man2/ioctl_iflags.2.html>
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = sys::ioctl_set_nocow(&fd);
         Ok(Self {
             fd,
             dirty_bytes: AtomicU64::new(0),

@@ -1,0 +1,125 @@
+//! File systems of which memory or copies on write lie underneath: made for the test, which
+//! needs root and the tools.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pager_core::{Error, Registry, ScratchProblem};
+use pager_file::{FileBackend, FileConfig};
+
+fn run(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+/// Something to be undone when the test ends, however it ends.
+struct Undo(Vec<Vec<String>>);
+
+impl Undo {
+    fn push(&mut self, command: &[&str]) {
+        self.0
+            .push(command.iter().map(ToString::to_string).collect());
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        while let Some(command) = self.0.pop() {
+            let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
+            if run(&command[0], &args).is_none() {
+                println!("could not undo: {command:?}");
+            }
+        }
+    }
+}
+
+/// A file system of this kind on `device`, mounted; `None` where that cannot be had.
+fn mounted(undo: &mut Undo, kind: &str, device: &str, at: &Path) -> Option<()> {
+    let quiet = if kind == "ext2" { "-q" } else { "-f" };
+    run(&format!("mkfs.{kind}"), &[quiet, device])?;
+    run("mount", &[device, at.to_str()?])?;
+    undo.push(&["umount", "-l", at.to_str()?]);
+    Some(())
+}
+
+/// A loop device over a file of so many MiB.
+fn looped(undo: &mut Undo, file: &Path, mebibytes: u64) -> Option<String> {
+    fs::File::create(file).ok()?.set_len(mebibytes << 20).ok()?;
+    let device = run("losetup", &["--find", "--show", file.to_str()?])?;
+    undo.push(&["losetup", "-d", &device]);
+    Some(device)
+}
+
+fn skip(why: &str) {
+    println!("skipped: {why}");
+}
+
+fn problem_of(root: &Path) -> ScratchProblem {
+    match FileBackend::open(FileConfig::new(root)) {
+        Err(Error::ScratchUnavailable { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_disk_made_of_memory_is_memory_also_through_a_loop() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut undo = Undo(Vec::new());
+    let Ok(number) = fs::read_to_string("/sys/class/zram-control/hot_add") else {
+        return skip("no zram, or not root");
+    };
+    let number = number.trim().to_owned();
+    let (device, size) = (
+        format!("/dev/zram{number}"),
+        format!("/sys/block/zram{number}/disksize"),
+    );
+    let reset = format!(
+        "echo 1 > /sys/block/zram{number}/reset; echo {number} > /sys/class/zram-control/hot_remove"
+    );
+    undo.push(&["sh", "-c", &reset]);
+    fs::write(size, "64M").unwrap();
+    let direct = scratch.path().join("direct");
+    fs::create_dir(&direct).unwrap();
+    if mounted(&mut undo, "ext2", &device, &direct).is_none() {
+        return skip("no ext2 on zram");
+    }
+    assert_eq!(problem_of(&direct), ScratchProblem::InMemory);
+    let Some(over) = looped(&mut undo, &direct.join("image"), 16) else {
+        return skip("no loop device");
+    };
+    let looped = scratch.path().join("looped");
+    fs::create_dir(&looped).unwrap();
+    if mounted(&mut undo, "ext2", &over, &looped).is_none() {
+        return skip("no ext2 on a loop device over zram");
+    }
+    assert_eq!(problem_of(&looped), ScratchProblem::InMemory);
+}
+
+#[test]
+fn a_file_system_that_copies_on_write_takes_overwrites_for_ever() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut undo = Undo(Vec::new());
+    let Some(device) = looped(&mut undo, &scratch.path().join("image"), 512) else {
+        return skip("no loop device, or not root");
+    };
+    let root: PathBuf = scratch.path().join("root");
+    fs::create_dir(&root).unwrap();
+    if mounted(&mut undo, "btrfs", &device, &root).is_none() {
+        return skip("no btrfs here");
+    }
+    let registry = Registry::new(FileBackend::open(FileConfig::new(&root)).unwrap());
+    let live = 230;
+    let mut slots: Vec<_> = (0..live).map(|_| None).collect();
+    for step in 0..6 * live as u64 {
+        let at = usize::try_from(step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).unwrap() % live;
+        drop(slots[at].take());
+        let handle = registry.pageout(&mut [vec![step; 1 << 17]]);
+        slots[at] = Some(handle.unwrap_or_else(|error| panic!("step {step}: {error}")));
+    }
+    println!("{}", registry.stats().backend);
+}
