@@ -102,7 +102,7 @@ impl Failure {
 /// read that fails has filled part of its window with rubbish first, as a read
 /// that breaks off half-way does. Everything can be switched at run time
 /// through [`Registry::backend`](pager_core::Registry::backend); a payload that the
-/// backend beneath [detaches](Backend::detach) is not read, so that does not
+/// backend beneath [detaches](InPlace::detach) is not read, so that does not
 /// fail.
 ///
 /// ```

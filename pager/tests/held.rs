@@ -50,7 +50,7 @@ fn check_books(pager: &Pager, before: u64, what: &str) {
         "{what}: the process grew by {grown} bytes, and {} are counted",
         stats.held_bytes
     );
-    let most = stats.budget_bytes + stats.budget_bytes / 4 + (1 << 20);
+    let most = stats.budget_bytes + SLACK_BYTES;
     assert!(stats.peak_held_bytes <= most, "{what}: {stats:?}");
 }
 

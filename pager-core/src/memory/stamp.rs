@@ -69,6 +69,8 @@ mod on_linux {
         /// memory for a page.
         cell: &'static AtomicU64,
         asks_pid: bool,
+        /// Keeps what owns the page within reach, so that nobody takes it for lost.
+        _page: Option<&'static StampPage>,
     }
 
     impl Place {
@@ -82,15 +84,17 @@ mod on_linux {
             // Two threads that are the first at once leak one of two pages.
             let place = match StampPage::new() {
                 Ok(page) => {
-                    let page = Box::leak(Box::new(page));
+                    let page: &'static StampPage = Box::leak(Box::new(page));
                     Self {
                         cell: page.cell(),
                         asks_pid: !page.is_wiped(),
+                        _page: Some(page),
                     }
                 }
                 Err(_) => Self {
                     cell: Box::leak(Box::new(AtomicU64::new(0))),
                     asks_pid: true,
+                    _page: None,
                 },
             };
             Box::new(place)

@@ -114,7 +114,7 @@ impl<B: Backend> Handle<B> {
     ///
     /// A payload of one chunk that never left memory comes back as the very
     /// allocation it was: one that the budget has not sent away yet, or one of a
-    /// backend that can do that ([`Backend::detach`](crate::Backend::detach)).
+    /// backend that can do that ([`InPlace::detach`](crate::InPlace::detach)).
     ///
     /// # Errors
     ///

@@ -54,6 +54,9 @@ use transfer::{BlockIo, Blocks};
 pub use io_mode::SegmentIo;
 pub use stats::SegmentStats;
 
+/// Places that turned out to have no storage, for one payload, before it is refused.
+const MAX_FULL_PLACES: usize = 3;
+
 /// Stores payloads as extents of segment files.
 ///
 /// The files have no names, so there is nothing to remove; a forked child that
@@ -143,22 +146,7 @@ impl SegmentStore {
         }
         let class = SizeClass::for_bytes(len_bytes);
         let reservation = self.quota.reserve(class.bytes() as u64)?;
-        let extent = self
-            .space
-            .acquire(class, &|| self.create_segment())
-            .map_err(|failed| error(&self.directory, "allocate", len_bytes as u64, failed))?;
-        let file = self.space.file(&extent);
-        let end_bytes = extent.offset_bytes() + extent.len_bytes();
-        let written = size_limit::check(end_bytes)
-            .map_err(|errno| error(&self.directory, "write", len_bytes as u64, errno.into()))
-            .and_then(|()| self.io.write_payload(file, extent.offset_bytes(), payload));
-        let checksums = match written {
-            Ok(checksums) => checksums,
-            Err(failed) => {
-                self.space.release_unwritten(extent);
-                return Err(failed);
-            }
-        };
+        let (extent, checksums) = self.store(class, payload)?;
         payload.clear();
         reservation.keep();
         self.count_logical(len_bytes as u64);
@@ -167,6 +155,49 @@ impl SegmentStore {
             checksums,
             len_bytes: len_bytes as u64,
         })
+    }
+
+    /// Writes a payload into an extent of `class`.
+    ///
+    /// Where storage is not promised before data moves, it is the write that meets the
+    /// full medium, and what is free here in other sizes may hold the payload yet: it is
+    /// joined, and another place is tried.
+    fn store(&self, class: SizeClass, payload: &Payload<'_>) -> Result<(Extent, Checksums)> {
+        let mut full = Vec::new();
+        let stored = loop {
+            let acquired = self.space.acquire(class, &|| self.create_segment());
+            let extent = match acquired {
+                Ok(extent) => extent,
+                Err(failed) => {
+                    let bytes = payload.len_bytes() as u64;
+                    break Err(error(&self.directory, "allocate", bytes, failed));
+                }
+            };
+            match self.write(&extent, payload) {
+                Ok(checksums) => break Ok((extent, checksums)),
+                Err(failed) => {
+                    let is_elsewhere = failed.is_out_of_space() && !self.space.allocates_ahead();
+                    full.push(extent);
+                    if !is_elsewhere || full.len() > MAX_FULL_PLACES {
+                        break Err(failed);
+                    }
+                    // What cannot be given back is joined, and stays for reuse.
+                    let _ = self.space.trim();
+                }
+            }
+        };
+        full.into_iter()
+            .for_each(|extent| self.space.release_unwritten(extent));
+        stored
+    }
+
+    fn write(&self, extent: &Extent, payload: &Payload<'_>) -> Result<Checksums> {
+        let file = self.space.file(extent);
+        let end_bytes = extent.offset_bytes() + extent.len_bytes();
+        let len_bytes = payload.len_bytes() as u64;
+        size_limit::check(end_bytes)
+            .map_err(|errno| error(&self.directory, "write", len_bytes, errno.into()))?;
+        self.io.write_payload(file, extent.offset_bytes(), payload)
     }
 
     /// Fills `window` with `ranges`, in words, which lie within the payload.

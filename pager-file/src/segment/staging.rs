@@ -43,10 +43,13 @@ impl StagingPool {
     pub(super) fn attach(&self, memory: &TransferMemory) {
         // A second registry over the same backend does not exist.
         let _ = self.memory.set(memory.clone());
-        for idle in &mut *self.lock() {
+        // Those that were made before, for a trial.
+        let mut idle = std::mem::take(&mut *self.lock());
+        for idle in &mut idle {
             idle.charge = memory.try_hold(buffer_bytes());
             idle.charge.iter().for_each(TransferCharge::rest);
         }
+        self.lock().append(&mut idle);
     }
 
     /// An idle buffer, or a new one; waits while as many are in use as the budget allows.
@@ -57,20 +60,17 @@ impl StagingPool {
     /// [`pager_core::Error::OutOfMemory`].
     pub(super) fn get(&self) -> Result<Staging<'_>> {
         loop {
-            // Under one lock, here and where buffers come back: nobody makes one while
-            // another is on its way.
-            let mut idle = self.lock();
-            let may_use = |idle: &Idle| {
+            let idle = self.lock().pop();
+            if let Some(idle) = idle {
                 let charge = idle.charge.as_ref();
-                charge.is_none_or(TransferCharge::try_resume)
-            };
-            if let Some(idle) = idle.pop_if(|idle| may_use(idle)) {
-                return Ok(self.lend(idle));
+                if charge.is_none_or(TransferCharge::try_resume) {
+                    return Ok(self.lend(idle));
+                }
+                self.lock().push(idle);
             }
-            let memory = self.memory.get().filter(|_| idle.is_empty());
+            let memory = self.memory.get();
             let charge = memory.and_then(|memory| memory.try_hold(buffer_bytes()));
-            drop(idle);
-            match (self.memory.get(), charge) {
+            match (memory, charge) {
                 (Some(memory), None) => memory.wait(),
                 (_, charge) => {
                     let words = new_buffer()?;
@@ -149,9 +149,9 @@ impl Drop for Staging<'_> {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
         let charge = self.charge.take();
+        charge.iter().for_each(TransferCharge::rest);
         let mut idle = self.pool.lock();
         if idle.len() < KEPT_COUNT {
-            charge.iter().for_each(TransferCharge::rest);
             idle.push(Idle { words, charge });
         } else {
             // Freed after the lock, for it may cost a system call.
