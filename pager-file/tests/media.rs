@@ -123,3 +123,34 @@ fn a_file_system_that_copies_on_write_takes_overwrites_for_ever() {
     }
     println!("{}", registry.stats().backend);
 }
+
+#[test]
+fn what_fits_once_fits_again_in_pieces_of_another_size() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut undo = Undo(Vec::new());
+    let Some(device) = looped(&mut undo, &scratch.path().join("image"), 96) else {
+        return skip("no loop device, or not root");
+    };
+    let root = scratch.path().join("root");
+    fs::create_dir(&root).unwrap();
+    // It promises no storage ahead and takes none back: a write meets the full medium.
+    if mounted(&mut undo, "ext2", &device, &root).is_none() {
+        return skip("no ext2 here");
+    }
+    let registry = Registry::new(FileBackend::open(FileConfig::new(&root)).unwrap());
+    let fill = |mebibytes: usize| {
+        let mut handles = Vec::new();
+        loop {
+            match registry.pageout(&mut [vec![7u64; mebibytes << 17]]) {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    assert!(error.is_out_of_space(), "{error}");
+                    return handles.len() * mebibytes;
+                }
+            }
+        }
+    };
+    let (first, second, third) = (fill(1), fill(3), fill(1));
+    println!("{first}, {second} and {third} MiB fit");
+    assert!(second + 3 >= first && third + 1 >= first);
+}
