@@ -224,6 +224,27 @@ fn what_was_announced_and_then_read_is_not_fetched_any_more() {
     assert_eq!(after.cancelled_fetches + after.fetches, 8);
 }
 
+#[test]
+fn a_pager_that_is_gone_holds_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = anonymous_bytes();
+    for round in 0..40 {
+        let pager = pager(BackendKind::File, 128 << 20);
+        let mut taken = Vec::new();
+        for seed in 0..8 {
+            // Each take leaves the buffer of the one before as a spare.
+            let handle = pager
+                .pageout(&mut [vec![round + seed; CHUNK_WORDS]])
+                .unwrap();
+            pager.take(handle, &mut taken).unwrap();
+        }
+        let spare_bytes = pager.stats().residency.spare_bytes;
+        assert!(spare_bytes >= 2 << 20, "{spare_bytes} bytes are spare");
+    }
+    let grown = anonymous_bytes().saturating_sub(before);
+    assert!(grown <= 2 * SLACK_BYTES, "{grown} bytes are left");
+}
+
 /// How often the I/O threads have gone to sleep.
 fn io_thread_sleeps() -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();

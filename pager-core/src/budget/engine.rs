@@ -18,6 +18,7 @@ use super::spares::Spares;
 use super::tally::Tally;
 use super::transfers::TransferMemory;
 use crate::backend::Preferences;
+use crate::memory::release_vec;
 use crate::payload::{Memory, OwnedChunk};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -164,6 +165,14 @@ impl Engine {
                 .put(vec, || charge.become_kind(Kind::Spare).ok());
         } else {
             memory.release();
+        }
+    }
+
+    /// Gives all spare buffers back to the system.
+    pub(super) fn release_spares(&self) {
+        while let Some((vec, charge)) = self.spares.take_one() {
+            release_vec(vec);
+            drop(charge);
         }
     }
 

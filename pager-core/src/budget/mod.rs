@@ -93,6 +93,10 @@ struct Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.engine.pool().stop();
+        if self.engine.pool().is_own() {
+            // Spare buffers lie within the engine, and their charges hold it.
+            self.engine.release_spares();
+        }
     }
 }
 
