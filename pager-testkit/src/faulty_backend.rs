@@ -249,35 +249,5 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         Err(failure.error(self.name(), "read", wanted_bytes))
     }
 
-    fn prefetch(&self, slot: &B::Slot, range: Range<usize>) {
-        self.inner.prefetch(slot, range);
-    }
-
-    fn free(&self, slot: B::Slot) {
-        self.inner.free(slot);
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
-    }
-
-    fn stored_bytes(&self, slot: &B::Slot) -> u64 {
-        self.inner.stored_bytes(slot)
-    }
-
-    fn in_place(&self) -> Option<&dyn InPlace<Slot = B::Slot>> {
-        self.inner.in_place()
-    }
-
-    fn attach(&self, memory: &TransferMemory) {
-        self.inner.attach(memory);
-    }
-
-    fn preferences(&self) -> Preferences {
-        self.inner.preferences()
-    }
-
-    fn slot_bytes(&self, slot: &B::Slot) -> usize {
-        self.inner.slot_bytes(slot)
-    }
+    super::forwarded!();
 }

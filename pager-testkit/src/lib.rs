@@ -42,6 +42,7 @@ pub mod campaign;
 pub mod conformance;
 pub mod content;
 mod faulty_backend;
+mod forwarded;
 mod gated_backend;
 mod keeping_backend;
 mod memory_backend;
@@ -52,6 +53,8 @@ pub mod scenario;
 pub mod syscalls;
 
 pub use conformance::{Expectations, Fixture, Guarantee};
+pub(crate) use forwarded::forwarded;
+
 pub use faulty_backend::{Failure, FaultyBackend, Operation};
 pub use gated_backend::{Gate, GatedBackend, Held};
 pub use keeping_backend::{KeepingBackend, KeptChunks};
