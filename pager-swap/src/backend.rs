@@ -55,7 +55,7 @@ enum Slot {
 }
 
 impl SwapBackend {
-    /// A backend in the default mode over [`Arena::shared`].
+    /// A backend in the default mode over [`Arena::shared`](pager_core::Arena::shared).
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
