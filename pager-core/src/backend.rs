@@ -192,8 +192,10 @@ pub trait InPlace: Send + Sync {
     /// Whatever kept the range from coming back; the payload is as it was.
     fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool>;
 
-    /// Lets what is in memory of `range` leave it again. A hint: it cannot fail.
-    fn release(&self, slot: &Self::Slot, range: Range<usize>);
+    /// Lets what is in memory of `range` leave it again, with what has come back beside
+    /// it: a kernel may map a huge page for one of its words. All of `unneeded`, which
+    /// includes `range`, may leave. A hint: it cannot fail.
+    fn release(&self, slot: &Self::Slot, range: Range<usize>, unneeded: Range<usize>);
 }
 
 /// How a backend likes to be used.

@@ -147,11 +147,20 @@ impl ArenaMode {
         self.bring_back(watch, parked, range)
     }
 
-    /// Lets `range` leave memory again. What never left stays: it was tried before.
-    pub(crate) fn release(&self, watch: &Watch, parked: &Parked, range: Range<usize>) {
+    /// Lets `range` leave memory again, and what of `unneeded` shares its huge pages:
+    /// where one of them left whole and is in the kernel's cache still, it is mapped
+    /// whole as well. What never left stays: it was tried before.
+    pub(crate) fn release(
+        &self,
+        watch: &Watch,
+        parked: &Parked,
+        range: Range<usize>,
+        unneeded: Range<usize>,
+    ) {
         parked.prefetched.store(false, Ordering::Relaxed);
-        let words = &parked.words[range];
-        parked.let_go(watch, pages_bytes(words));
+        parked.let_go(watch, pages_bytes(&parked.words[range.clone()]));
+        let shared = whole_huge_pages(&parked.words, range);
+        let words = &parked.words[shared.start.max(unneeded.start)..shared.end.min(unneeded.end)];
         if self.patience.is_exhausted() || parked.stayed_bytes == parked.len_bytes() {
             return;
         }
@@ -332,6 +341,15 @@ fn huge_pages(slot: &ChunkBuf, len: usize) -> impl Iterator<Item = Range<usize>>
         start = piece.end;
         (!piece.is_empty()).then_some(piece)
     })
+}
+
+/// The words of the slot on the huge pages that `range` touches.
+fn whole_huge_pages(slot: &[u64], range: Range<usize>) -> Range<usize> {
+    const HUGE_PAGE_WORDS: usize = HUGE_PAGE_BYTES / size_of::<u64>();
+    let head_words = slot.as_ptr().addr() % HUGE_PAGE_BYTES / size_of::<u64>();
+    let start = (head_words + range.start) / HUGE_PAGE_WORDS * HUGE_PAGE_WORDS;
+    let end = (head_words + range.end).next_multiple_of(HUGE_PAGE_WORDS);
+    start.saturating_sub(head_words)..(end - head_words).min(slot.len())
 }
 
 fn stays(seen: Residency) -> usize {

@@ -151,7 +151,7 @@ fn what_comes_back_is_counted_until_it_is_let_go_and_never_beyond_what_left() {
         assert_eq!(read(&mode, &watch, &parked, 0..4 * SLOT_WORDS)[7], 3);
         assert_eq!(back_bytes(), left_bytes);
     }
-    mode.release(&watch, &parked, 0..4 * SLOT_WORDS);
+    mode.release(&watch, &parked, 0..4 * SLOT_WORDS, 0..4 * SLOT_WORDS);
     assert_eq!(back_bytes(), 0);
     read(&mode, &watch, &parked, 0..1);
     mode.free(&watch, &parked);
@@ -169,6 +169,22 @@ fn a_slot_is_cut_at_huge_pages() {
     assert_eq!(pieces.last().unwrap().end, 3 * page_words);
     assert_eq!(huge_pages(&buf, 0).count(), 0);
     assert!(huge_pages(&buf, 5).eq(std::iter::once(0..5)));
+}
+
+#[test]
+fn what_is_let_go_is_let_go_by_huge_pages() {
+    let page_words = HUGE_PAGE_BYTES / 8;
+    let buf = ChunkBuf::copy_of(&Arena::shared(), &vec![1; 2 * page_words + 5]).unwrap();
+    let borders: Vec<_> = huge_pages(&buf, buf.len()).collect();
+    for page in &borders {
+        assert_eq!(whole_huge_pages(&buf, page.start..page.start + 1), *page);
+        assert_eq!(whole_huge_pages(&buf, page.clone()), *page);
+    }
+    let across = borders[0].end - 1..borders[1].start + 1;
+    assert_eq!(
+        whole_huge_pages(&buf, across),
+        borders[0].start..borders[1].end
+    );
 }
 
 #[test]

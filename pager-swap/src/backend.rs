@@ -294,11 +294,12 @@ impl InPlace for SwapBackend {
         Ok(true)
     }
 
-    fn release(&self, slot: &SwapSlot, range: Range<usize>) {
+    fn release(&self, slot: &SwapSlot, range: Range<usize>, unneeded: Range<usize>) {
         if let Slot::Parked(parked) = &slot.0
             && self.check_owner().is_ok()
         {
-            self.arena_mode.release(&self.watch, parked, range);
+            self.arena_mode
+                .release(&self.watch, parked, range, unneeded);
         }
     }
 }

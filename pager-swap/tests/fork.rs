@@ -85,7 +85,8 @@ const OF_THE_TRAIT: &[Call<Inherited>] = &[
     }),
     ("prefetch, release", |it| {
         it.backend.prefetch(it.slot.as_ref().unwrap(), 0..WORDS);
-        it.backend.release(it.slot.as_ref().unwrap(), 0..WORDS);
+        it.backend
+            .release(it.slot.as_ref().unwrap(), 0..WORDS, 0..WORDS);
         true
     }),
     ("usage, stored_bytes, print", |it| {

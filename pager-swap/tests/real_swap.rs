@@ -103,8 +103,9 @@ fn reads_bring_back_no_more_than_the_limit() {
     println!("after reads: {stats}, {} again", stats.repeated_count);
     assert!(stats.repeated_count > 0);
     let grown = status_kib("RssAnon").saturating_sub(rss_before);
+    // Each read is of half a huge page, and may have mapped the other half.
     assert!(
-        grown < 8 * limit_bytes as u64 / 1024,
+        grown <= 2 * limit_bytes as u64 / 1024 + 4096,
         "{grown} KiB came back"
     );
 }

@@ -131,5 +131,5 @@ impl InPlace for KeepingBackend {
         Ok(false)
     }
 
-    fn release(&self, _: &KeptChunks, _: Range<usize>) {}
+    fn release(&self, _: &KeptChunks, _: Range<usize>, _: Range<usize>) {}
 }

@@ -389,7 +389,7 @@ impl InPlace for WrongDetach {
         Ok(false)
     }
 
-    fn release(&self, _: &KeptChunks, _: Range<usize>) {}
+    fn release(&self, _: &KeptChunks, _: Range<usize>, _: Range<usize>) {}
 }
 
 #[rstest]

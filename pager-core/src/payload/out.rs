@@ -129,6 +129,7 @@ impl<B: Backend> Entry<B> {
         let Some(resident) = pieces.remove_here(start) else {
             return Evicted::Nothing;
         };
+        let around = pieces.around(&range, self.len);
         drop(state);
         let tally = &self.engine().tally;
         tally.clean_evictions.add(1);
@@ -139,7 +140,7 @@ impl<B: Backend> Entry<B> {
             && let Some(in_place) = self.home.backend.in_place()
             && let Some(slot) = self.slot.get()
         {
-            in_place.release(slot, range);
+            in_place.release(slot, range, around);
         }
         match resident.into_parts() {
             Ok((memory, charge)) => Evicted::Freed(memory, charge),

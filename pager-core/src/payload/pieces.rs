@@ -144,6 +144,14 @@ impl Pieces {
         gaps
     }
 
+    /// The gap around `gap`, in a payload of `len` words.
+    pub(super) fn around(&self, gap: &Range<usize>, len: usize) -> Range<usize> {
+        let next = self.first_reaching(gap.start);
+        let before = next.checked_sub(1).map(|at| self.0[at].range.end);
+        let after = self.0.get(next).map(|piece| piece.range.start);
+        before.unwrap_or(0)..after.unwrap_or(len)
+    }
+
     /// Adds a piece in a gap.
     pub(super) fn insert(&mut self, range: Range<usize>, place: PiecePlace) {
         let at = self.first_reaching(range.start);
@@ -280,6 +288,11 @@ mod tests {
         assert_eq!(gaps(22..23), []);
         assert_eq!(gaps(50..60), [50..60]);
         assert_eq!(gaps(5..5), []);
+        let around = |gap: Range<usize>| pieces.around(&gap, 50);
+        assert_eq!(around(16..18), 15..20);
+        assert_eq!(around(0..10), 0..10);
+        assert_eq!(around(45..46), 40..50);
+        assert_eq!(Pieces::default().around(&(3..4), 50), 0..50);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::entry::Entry;
 use super::fetch::{PIECE_WORDS, cut};
 use super::flight::Flight;
@@ -181,12 +183,18 @@ impl<B: Backend> Entry<B> {
 
     /// Lets go what of `pages` no piece holds.
     fn let_go(&self, pages: &Range<usize>) {
-        let gaps = match &*lock(&self.state) {
-            State::Stored(pieces) => pieces.gaps(pages),
+        let gaps: SmallVec<[_; 1]> = match &*lock(&self.state) {
+            State::Stored(pieces) => {
+                let gaps = pieces.gaps(pages).into_iter();
+                gaps.map(|gap| (pieces.around(&gap, self.len), gap))
+                    .collect()
+            }
             _ => return,
         };
         if let (Some(in_place), Some(slot)) = (self.home.backend.in_place(), self.slot.get()) {
-            gaps.into_iter().for_each(|gap| in_place.release(slot, gap));
+            for (around, gap) in gaps {
+                in_place.release(slot, gap, around);
+            }
         }
     }
 
@@ -202,7 +210,7 @@ impl<B: Backend> Entry<B> {
             let charge = transfers.hold(part.len() * size_of::<u64>());
             backend.read(slot, std::slice::from_ref(&part), window)?;
             if self.len > PIECE_WORDS {
-                in_place.release(slot, part);
+                in_place.release(slot, part.clone(), 0..part.end);
             }
             drop(charge);
         }

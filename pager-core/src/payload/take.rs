@@ -220,7 +220,7 @@ impl<B: Backend> Entry<B> {
         };
         taken.map_err(|error| {
             if let (Some(in_place), Some(slot)) = (self.home.backend.in_place(), self.slot.get()) {
-                in_place.release(slot, 0..self.len);
+                in_place.release(slot, 0..self.len, 0..self.len);
             }
             (error, Pieces::default())
         })
