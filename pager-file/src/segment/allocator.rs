@@ -7,8 +7,8 @@
 //! ```text
 //!            claim                commit                 take
 //!   hole ───────────▶ (in flight) ──────▶ fresh ──────┐ ┌────▶ live
-//!    ▲  ▲                  │                          ├─┘       │
-//!    │  └──── abandon ─────┘          freed ◀─────────┼─────────┘ release
+//!    ▲  ▲                  │                 rejoin ▲ ├─┘       │
+//!    │  └──── abandon ─────┘          freed ─────────┘┼◀────────┘ release
 //!    │                                  │             │
 //!    └── abandon ── (being punched) ◀───┴── surplus ──┘
 //! ```
@@ -22,8 +22,8 @@ use std::collections::VecDeque;
 
 use pager_core::SizeClass;
 
-use super::holes::Holes;
 use super::span::{Extent, Span};
+use super::spans::Spans;
 
 /// Storage asked of the file system at a time, once a store is large.
 const MAX_STEP_BYTES: u64 = 64 << 20;
@@ -35,9 +35,9 @@ const MIN_STEP_BYTES: u64 = 4 << 20;
 pub(super) struct Allocator {
     /// Freed extents by class; the youngest at the back.
     freed: Box<[VecDeque<Span>]>,
-    /// Storage that has not been cut into extents yet.
-    fresh: Vec<Span>,
-    holes: Holes,
+    /// Storage that has not been cut into extents yet, or was joined again.
+    fresh: Spans,
+    holes: Spans,
     /// Address space of a segment, unless one extent needs more.
     segment_bytes: u64,
     segment_limit: u32,
@@ -54,7 +54,7 @@ pub(super) struct Bytes {
     pub(super) live: u64,
     /// In freed extents with storage behind them.
     pub(super) freed: u64,
-    /// With storage behind them, never cut or joined again.
+    /// With storage behind them, and in no extent.
     pub(super) fresh: u64,
 }
 
@@ -64,8 +64,8 @@ impl Allocator {
     pub(super) fn new(segment_bytes: u64, segment_limit: u32) -> Self {
         Self {
             freed: (0..SizeClass::COUNT).map(|_| VecDeque::new()).collect(),
-            fresh: Vec::new(),
-            holes: Holes::default(),
+            fresh: Spans::default(),
+            holes: Spans::default(),
             segment_bytes,
             segment_limit,
             tail: Span {
@@ -131,7 +131,7 @@ impl Allocator {
     pub(super) fn add_storage(&mut self, span: Span) {
         if span.len_bytes > 0 {
             self.bytes.fresh += span.len_bytes;
-            self.fresh.push(span);
+            self.fresh.insert(span);
         }
     }
 
@@ -161,6 +161,28 @@ impl Allocator {
         self.freed[extent.class().index()].push_front(extent.span());
     }
 
+    /// Joins freed extents with their neighbours, to be cut anew for any class, and
+    /// returns their bytes. For a medium that is full: other sizes are wanted than
+    /// were freed.
+    pub(super) fn rejoin(&mut self) -> u64 {
+        let mut freed = Vec::new();
+        self.surplus(0, u64::MAX, &mut freed);
+        let bytes = freed.iter().map(|span| span.len_bytes).sum();
+        freed.into_iter().for_each(|span| self.add_storage(span));
+        bytes
+    }
+
+    /// Whether an extent of this class can be cut from fresh storage.
+    pub(super) fn has_fresh(&self, class: SizeClass) -> bool {
+        self.fresh.has(class.bytes() as u64)
+    }
+
+    /// Forgets an extent whose storage has been given back: a hole is there now.
+    pub(super) fn withdraw(&mut self, extent: &Extent) {
+        self.bytes.live -= extent.len_bytes();
+        self.abandon(extent.span());
+    }
+
     /// Moves freed extents, the oldest of the largest classes first, to
     /// `surplus` until at most `keep_bytes` are left, or `limit_bytes` moved.
     pub(super) fn surplus(&mut self, keep_bytes: u64, limit_bytes: u64, surplus: &mut Vec<Span>) {
@@ -179,7 +201,7 @@ impl Allocator {
     pub(super) fn surplus_all(&mut self, surplus: &mut Vec<Span>) {
         self.surplus(0, u64::MAX, surplus);
         self.bytes.fresh = 0;
-        surplus.append(&mut self.fresh);
+        surplus.append(&mut self.fresh.take_all());
     }
 
     /// Segments begun so far.
@@ -200,19 +222,9 @@ impl Allocator {
         self.bytes.freed += extent.len_bytes();
     }
 
-    /// The front of the youngest fresh span that is long enough. There are as
-    /// many as threads grew the store at once, so the search is short.
+    /// The front of the largest fresh span, if that is long enough. Logarithmic.
     fn cut_fresh(&mut self, len_bytes: u64) -> Option<Span> {
-        let index = self
-            .fresh
-            .iter()
-            .rposition(|span| span.len_bytes >= len_bytes)?;
-        let (front, rest) = self.fresh[index].split_at(len_bytes);
-        if rest.len_bytes > 0 {
-            self.fresh[index] = rest;
-        } else {
-            self.fresh.swap_remove(index);
-        }
+        let front = self.fresh.take(len_bytes, len_bytes)?;
         self.bytes.fresh -= len_bytes;
         Some(front)
     }

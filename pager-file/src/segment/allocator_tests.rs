@@ -27,7 +27,7 @@ fn allocate(allocator: &mut Allocator, bytes: usize) -> Extent {
 fn assert_tiles(allocator: &Allocator, held: &[Span]) {
     let mut spans: Vec<Span> = held.to_vec();
     spans.extend(allocator.freed.iter().flatten());
-    spans.extend(&allocator.fresh);
+    spans.extend(allocator.fresh.spans());
     spans.extend(allocator.holes.spans());
     spans.sort_unstable();
     for pair in spans.windows(2) {
@@ -129,6 +129,20 @@ fn the_surplus_is_what_was_freed_longest_ago() {
     assert_eq!(allocator.bytes().freed, 4 << 20);
 }
 
+#[test]
+fn joined_again_small_extents_are_room_for_large_ones() {
+    let mut allocator = Allocator::new(SEGMENT_BYTES, 1);
+    let extents: Vec<_> = (0..64).map(|_| allocate(&mut allocator, 1 << 20)).collect();
+    extents
+        .into_iter()
+        .for_each(|extent| allocator.release(extent));
+    let large = class(3 << 20);
+    assert!(allocator.take(large).is_none() && allocator.claim(large).is_none());
+    assert_eq!(allocator.rejoin(), 64 << 20);
+    assert!(allocator.has_fresh(large));
+    assert_eq!((0..).map_while(|_| allocator.take(large)).count(), 21);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Allocate(usize),
@@ -137,6 +151,8 @@ enum Step {
     Release(usize),
     Punch(u64),
     Trim,
+    Rejoin,
+    Withdraw(usize),
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -148,6 +164,8 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => any::<usize>().prop_map(Step::Release),
         1 => (0..(8u64 << 20)).prop_map(Step::Punch),
         1 => Just(Step::Trim),
+        1 => Just(Step::Rejoin),
+        1 => any::<usize>().prop_map(Step::Withdraw),
     ]
 }
 
@@ -169,7 +187,16 @@ fn run(allocator: &mut Allocator, live: &mut Vec<Extent>, step: &Step) {
             let extent = live.swap_remove(which % live.len());
             allocator.release(extent);
         }
-        Step::Release(_) => {}
+        Step::Withdraw(which) if !live.is_empty() => {
+            let extent = live.swap_remove(which % live.len());
+            allocator.withdraw(&extent);
+        }
+        Step::Release(_) | Step::Withdraw(_) => {}
+        Step::Rejoin => {
+            let freed_bytes = allocator.bytes().freed;
+            assert_eq!(allocator.rejoin(), freed_bytes);
+            assert_eq!(allocator.bytes().freed, 0);
+        }
         Step::Punch(keep_bytes) => {
             let mut surplus = Vec::new();
             allocator.surplus(keep_bytes, 4 << 20, &mut surplus);

@@ -21,6 +21,7 @@ pub(super) struct SegmentFile {
     /// Written through the page cache since the last write-out. Relaxed: only
     /// decides how often the cache is dropped.
     dirty_bytes: AtomicU64,
+    copies_on_write: bool,
 }
 
 /// Whether a call did its work, or the file system has no such call.
@@ -42,15 +43,18 @@ impl SegmentFile {
             created => created?,
         };
         ensure_file_mode(&fd)?;
-        // While it is empty: where each overwrite would take new space, preallocation
-        // promises nothing, and direct I/O is not direct. Elsewhere it is refused, and
-        // not needed. <https://man7.org/linux/man-pages/man2/ioctl_iflags.2.html>
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = sys::ioctl_set_nocow(&fd);
+        let copies_on_write = overwrite_in_place(&fd);
         Ok(Self {
             fd,
             dirty_bytes: AtomicU64::new(0),
+            copies_on_write,
         })
+    }
+
+    /// Whether the file system is one that would write every change elsewhere, had it
+    /// not been asked to overwrite this file in place.
+    pub(super) fn copies_on_write(&self) -> bool {
+        self.copies_on_write
     }
 
     /// Has the file system promise storage for `span`.
@@ -116,6 +120,20 @@ impl AsFd for SegmentFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Asks a file system that copies on write to overwrite this file in place, while it is
+/// empty: otherwise each overwrite would take new space, storage promised ahead would
+/// promise nothing, and direct I/O would not be direct. Elsewhere the flag is refused,
+/// and not needed. <https://man7.org/linux/man-pages/man2/ioctl_iflags.2.html>
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn overwrite_in_place(fd: &OwnedFd) -> bool {
+    sys::ioctl_set_nocow(fd).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn overwrite_in_place(_fd: &OwnedFd) -> bool {
+    false
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -4,7 +4,7 @@
 //! mod        SegmentStore: page out, read, free
 //! space      segment files, and what is free in them
 //! punches    what is on its way back to the file system
-//! allocator  which bytes belong to whom      (span, holes: its words and ranges)
+//! allocator  which bytes belong to whom      (span, spans: its words and ranges)
 //! file       one segment file
 //! io_mode    direct or buffered, and why
 //! transfer   blocks on their way              (write, read, and the calls)
@@ -20,11 +20,11 @@
 mod allocator;
 mod checksums;
 mod file;
-mod holes;
 mod io_mode;
 mod punches;
 mod space;
 mod span;
+mod spans;
 mod staging;
 mod stats;
 mod transfer;
@@ -53,9 +53,6 @@ use transfer::{BlockIo, Blocks};
 
 pub use io_mode::SegmentIo;
 pub use stats::SegmentStats;
-
-/// Places that turned out to have no storage, for one payload, before it is refused.
-const MAX_FULL_PLACES: usize = 3;
 
 /// Stores payloads as extents of segment files.
 ///
@@ -157,46 +154,45 @@ impl SegmentStore {
         })
     }
 
-    /// Writes a payload into an extent of `class`.
-    ///
-    /// Where storage is not promised before data moves, it is the write that meets the
-    /// full medium, and what is free here in other sizes may hold the payload yet: it is
-    /// joined, and another place is tried.
+    /// Writes a payload into an extent of its own. Where storage is not promised ahead,
+    /// or overwriting takes more of it, the medium turns out to be full here: what is
+    /// free then makes room, and the write is done again elsewhere.
     fn store(&self, class: SizeClass, payload: &Payload<'_>) -> Result<(Extent, Checksums)> {
-        let mut full = Vec::new();
+        let (mut unfit, mut attempts) = (Vec::new(), 0);
         let stored = loop {
+            attempts += 1;
+            let given_bytes = self.space.given_bytes();
             let acquired = self.space.acquire(class, &|| self.create_segment());
             let extent = match acquired {
                 Ok(extent) => extent,
                 Err(failed) => {
-                    let bytes = payload.len_bytes() as u64;
-                    break Err(error(&self.directory, "allocate", bytes, failed));
+                    let len_bytes = payload.len_bytes() as u64;
+                    break Err(error(&self.directory, "allocate", len_bytes, failed));
                 }
             };
-            match self.write(&extent, payload) {
+            let failed = match self.write(&extent, payload) {
                 Ok(checksums) => break Ok((extent, checksums)),
-                Err(failed) => {
-                    let is_elsewhere = failed.is_out_of_space() && !self.space.allocates_ahead();
-                    full.push(extent);
-                    if !is_elsewhere || full.len() > MAX_FULL_PLACES {
-                        break Err(failed);
-                    }
-                    // What cannot be given back is joined, and stays for reuse.
-                    let _ = self.space.trim();
-                }
+                Err(failed) => failed,
+            };
+            let is_full = failed.is_out_of_space();
+            // Part of it may have taken what the next attempt needs.
+            unfit.extend(self.space.give_back(extent, is_full));
+            if !is_full || !self.space.makes_room(class, given_bytes, attempts) {
+                break Err(failed);
             }
         };
-        full.into_iter()
-            .for_each(|extent| self.space.release_unwritten(extent));
+        for extent in unfit {
+            self.space.release_unwritten(extent);
+        }
         stored
     }
 
     fn write(&self, extent: &Extent, payload: &Payload<'_>) -> Result<Checksums> {
-        let file = self.space.file(extent);
         let end_bytes = extent.offset_bytes() + extent.len_bytes();
         let len_bytes = payload.len_bytes() as u64;
         size_limit::check(end_bytes)
             .map_err(|errno| error(&self.directory, "write", len_bytes, errno.into()))?;
+        let file = self.space.file(extent);
         self.io.write_payload(file, extent.offset_bytes(), payload)
     }
 

@@ -11,6 +11,8 @@
 //! something to punch. It stops well below the slack, so it is started once for
 //! many freed extents, not once for each.
 
+mod room;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -31,10 +33,6 @@ const SEGMENT_BYTES: u64 = 64 << 30;
 
 /// Segments there may be: 64 TiB in all.
 const MAX_SEGMENTS: u32 = 1024;
-
-/// How often a page-out that finds the medium full gives back what is free here and
-/// tries again: others may take or free extents in between.
-const MAX_TRIMS: usize = 16;
 
 /// What the punching thread takes out of circulation at a time.
 const SWEEP_BYTES: u64 = 64 << 20;
@@ -135,12 +133,7 @@ impl Space {
                 Err(error) => {
                     self.lock().abandon(span);
                     attempts += 1;
-                    if !is_full(&error) || attempts > MAX_TRIMS {
-                        return Err(error);
-                    }
-                    // What cannot be given back stays for reuse, and may fit then.
-                    let _ = self.trim();
-                    if !self.punches.have_given_since(given_bytes) {
+                    if !is_full(&error) || !self.makes_room(class, given_bytes, attempts) {
                         return Err(error);
                     }
                 }
@@ -207,16 +200,19 @@ impl Space {
     ) -> io::Result<Extent> {
         let file = self.open(span.segment, create)?;
         let (exact, rest) = span.split_at(class.bytes() as u64);
-        match self.allocate(file, span) {
-            Ok(()) => Ok(self.lock().commit(span, class)),
-            Err(error) if is_full(&error) && rest.len_bytes > 0 => {
-                self.allocate(file, exact)?;
-                let mut allocator = self.lock();
-                allocator.abandon(rest);
-                Ok(allocator.commit(exact, class))
+        // What is promised as one is taken back as one by a file system that copies on
+        // write: a hole in it would give nothing.
+        if !file.copies_on_write() && self.allocates_ahead() {
+            match self.allocate(file, span) {
+                Ok(()) if self.allocates_ahead() => return Ok(self.lock().commit(span, class)),
+                Err(error) if !is_full(&error) || rest.len_bytes == 0 => return Err(error),
+                _ => {}
             }
-            Err(error) => Err(error),
         }
+        self.allocate(file, exact)?;
+        let mut allocator = self.lock();
+        allocator.abandon(rest);
+        Ok(allocator.commit(exact, class))
     }
 
     /// Behaves as on a file system that lacks both calls.

@@ -719,6 +719,35 @@ fn a_disk_that_fills_while_a_payload_is_written_leaves_the_chunks() {
     assert!(found == words(1, CHUNK_WORDS));
 }
 
+/// Neither storage ahead nor holes: what was freed is cut anew, and writes tell.
+#[test]
+fn without_both_calls_a_full_disk_still_has_room_for_other_sizes() {
+    let Some(disk) = SmallDisk::new(64) else {
+        return;
+    };
+    let registry = open_at(&disk.mount_point, |config| config);
+    registry.backend().0.space.forget_fallocate();
+    let fill = |len: usize| {
+        let mut kept = Vec::new();
+        while let Ok(handle) = registry.pageout(&mut [words(kept.len() as u64, len)]) {
+            kept.push(handle);
+        }
+        let count = kept.len();
+        for (seed, handle) in (0..).zip(kept) {
+            let mut found = Vec::new();
+            registry.take(handle, &mut found).unwrap();
+            assert!(found == words(seed, len), "{seed}");
+        }
+        count * len * 8 >> 20
+    };
+    let first = fill(CHUNK_WORDS / 2);
+    assert!(first > 30, "{first} MiB");
+    for len in [3 * CHUNK_WORDS / 2, CHUNK_WORDS / 2, 2 * CHUNK_WORDS] {
+        let again = fill(len);
+        assert!(again + 8 >= first, "{again} of {first} MiB by {len} words");
+    }
+}
+
 #[test]
 fn a_file_system_without_direct_io_is_buffered_or_refused() {
     // ext4 that journals data takes O_DIRECT and does buffered I/O.

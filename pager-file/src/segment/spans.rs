@@ -1,8 +1,10 @@
-//! [`Holes`]: address space of segment files that has no storage behind it.
+//! [`Spans`]: disjoint parts of segment files, joined with their neighbours and handed
+//! out again, largest first.
 //!
-//! Punched ranges and ranges whose allocation failed come here, are joined with
-//! their neighbours, and are handed out again, largest first, before any file
-//! grows. Not on the way of a chunk: only growth and punching come here.
+//! One set holds what has no storage behind it: punched ranges and ranges whose
+//! allocation failed, used before any file grows. Another holds storage that has not
+//! been cut into extents, or is not any more. Seldom on the way of a chunk: only
+//! growth, punching and a full medium come here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +12,14 @@ use super::span::Span;
 
 /// Disjoint spans, no two of which touch.
 #[derive(Debug, Default)]
-pub(super) struct Holes {
+pub(super) struct Spans {
     /// Length by position.
     by_place: BTreeMap<(u32, u64), u64>,
     /// The same spans by length.
     by_len: BTreeSet<(u64, u32, u64)>,
 }
 
-impl Holes {
+impl Spans {
     /// Adds a span that overlaps none. Logarithmic.
     pub(super) fn insert(&mut self, span: Span) {
         if span.len_bytes == 0 {
@@ -43,7 +45,7 @@ impl Holes {
             .insert((joined.len_bytes, joined.segment, joined.offset_bytes));
     }
 
-    /// Takes a span of `wanted_bytes`, or of as many as the largest hole has if
+    /// Takes a span of `wanted_bytes`, or of as many as the largest has if
     /// that is at least `least_bytes`. Logarithmic.
     pub(super) fn take(&mut self, least_bytes: u64, wanted_bytes: u64) -> Option<Span> {
         let &(len_bytes, segment, offset_bytes) = self.by_len.last()?;
@@ -67,8 +69,21 @@ impl Holes {
         Some(len_bytes)
     }
 
-    /// All holes, by position.
-    #[cfg(test)]
+    /// Whether one is at least so long.
+    pub(super) fn has(&self, len_bytes: u64) -> bool {
+        self.by_len
+            .last()
+            .is_some_and(|&(longest_bytes, ..)| longest_bytes >= len_bytes)
+    }
+
+    /// All of them, by position; none are left.
+    pub(super) fn take_all(&mut self) -> Vec<Span> {
+        let all = self.spans().collect();
+        *self = Self::default();
+        all
+    }
+
+    /// All of them, by position.
     pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
         self.by_place
             .iter()
@@ -94,25 +109,30 @@ mod tests {
 
     #[test]
     fn neighbours_join_and_strangers_do_not() {
-        let mut holes = Holes::default();
-        holes.insert(span(0, 0, 4));
-        holes.insert(span(0, 8, 4));
-        holes.insert(span(1, 12, 4));
-        assert_eq!(holes.spans().count(), 3);
-        holes.insert(span(0, 4, 4));
-        let joined: Vec<_> = holes.spans().collect();
+        let mut spans = Spans::default();
+        spans.insert(span(0, 0, 4));
+        spans.insert(span(0, 8, 4));
+        spans.insert(span(1, 12, 4));
+        assert_eq!(spans.spans().count(), 3);
+        spans.insert(span(0, 4, 4));
+        let joined: Vec<_> = spans.spans().collect();
         assert_eq!(joined, [span(0, 0, 12), span(1, 12, 4)]);
     }
 
     #[test]
-    fn the_largest_hole_is_cut_first() {
-        let mut holes = Holes::default();
-        holes.insert(span(0, 0, 4));
-        holes.insert(span(0, 8, 8));
-        assert_eq!(holes.take(2, 6), Some(span(0, 8, 6)));
-        assert_eq!(holes.take(3, 6), Some(span(0, 0, 4)));
-        assert_eq!(holes.take(3, 6), None);
-        assert_eq!(holes.take(1, 2), Some(span(0, 14, 2)));
-        assert_eq!(holes.take(1, 1), None);
+    fn the_largest_is_cut_first() {
+        let mut spans = Spans::default();
+        spans.insert(span(0, 0, 4));
+        spans.insert(span(0, 8, 8));
+        assert_eq!(spans.take(2, 6), Some(span(0, 8, 6)));
+        assert_eq!(spans.take(3, 6), Some(span(0, 0, 4)));
+        assert_eq!(spans.take(3, 6), None);
+        assert_eq!(spans.take(1, 2), Some(span(0, 14, 2)));
+        assert!(spans.has(0) == spans.has(1) && !spans.has(1));
+        assert_eq!(spans.take(1, 1), None);
+        spans.insert(span(2, 0, 8));
+        assert!(spans.has(8) && !spans.has(9));
+        assert_eq!(spans.take_all(), [span(2, 0, 8)]);
+        assert_eq!(spans.take(1, 1), None);
     }
 }
