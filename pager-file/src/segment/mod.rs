@@ -6,7 +6,7 @@
 //! punches    what is on its way back to the file system
 //! allocator  which bytes belong to whom      (span, spans: its words and ranges)
 //! file       one segment file
-//! io_mode    direct or buffered, and why
+//! io_mode    direct or buffered, and why     (trial: whether what is relied on holds)
 //! transfer   blocks on their way              (write, read, and the calls)
 //! staging    aligned buffers for memory that is not
 //! checksums  what blocks must be when they come back
@@ -28,6 +28,7 @@ mod spans;
 mod staging;
 mod stats;
 mod transfer;
+mod trial;
 
 use std::borrow::Cow;
 use std::ops::Range;
