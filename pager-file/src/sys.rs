@@ -3,8 +3,8 @@
 //!
 //! Each function is the call of its name and no more: what to do about an
 //! interruption, a short transfer or an error is the caller's affair. The two that
-//! look at a file stand in for each other where a sandbox refuses one of them.
-//! Before each call a test may say that it fails or falls short
+//! look at a file stand in for each other where a sandbox refuses one of them, and so
+//! do the two that write. Before each call a test may say that it fails or falls short
 //! (`pager_core::seam`); in other builds nothing is asked.
 
 use std::io::IoSlice;
@@ -55,6 +55,12 @@ pub(crate) fn is_refusal(errno: Errno) -> bool {
         errno,
         Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS
     )
+}
+
+/// What an error says was attempted: the call itself where that is refused, for that is
+/// what has to be allowed, and otherwise the `operation` that it was part of.
+pub(crate) fn attempted(operation: &'static str, call: &'static str, errno: Errno) -> &'static str {
+    if is_refusal(errno) { call } else { operation }
 }
 
 /// Looks at a name, not through it.
@@ -279,12 +285,16 @@ pub(crate) fn pwrite(fd: impl AsFd, bytes: &[u8], offset_bytes: u64) -> Result<u
     }
 }
 
+/// Writes the slices, the first of which is not empty. Where the call is refused, or
+/// there is none, the first slice alone is a short write.
 pub(crate) fn pwritev(fd: impl AsFd, slices: &[IoSlice<'_>], offset_bytes: u64) -> Result<usize> {
     #[cfg(not(target_vendor = "apple"))]
-    let write = |slices: &[IoSlice<'_>]| io::pwritev(&fd, slices, offset_bytes);
-    // No such call there: the first slice alone is a short write.
+    let write = |slices: &[IoSlice<'_>]| match io::pwritev(&fd, slices, offset_bytes) {
+        Err(errno) if is_refusal(errno) => pwrite(&fd, &slices[0], offset_bytes),
+        written => written,
+    };
     #[cfg(target_vendor = "apple")]
-    let write = |slices: &[IoSlice<'_>]| io::pwrite(&fd, &slices[0], offset_bytes);
+    let write = |slices: &[IoSlice<'_>]| pwrite(&fd, &slices[0], offset_bytes);
     match ask_to_move(Call::Pwritev, || total(slices))? {
         None => write(slices),
         Some(limit) => write_part(slices, limit, write),

@@ -255,7 +255,10 @@ fn refused(path: &Path, operation: &'static str, call: &'static str, source: Err
         Errno::NOENT => ScratchProblem::Missing,
         Errno::NOTDIR => ScratchProblem::NotADirectory,
         Errno::LOOP => ScratchProblem::SymbolicLink,
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => ScratchProblem::NotWritable,
+        // Said to any other call, it is about that call.
+        Errno::ACCESS | Errno::PERM | Errno::ROFS if matches!(call, "mkdirat" | "openat") => {
+            ScratchProblem::NotWritable
+        }
         Errno::NOSPC | Errno::DQUOT => {
             return Error::from_io(
                 crate::BACKEND,

@@ -116,8 +116,10 @@ impl SeedStore {
         let file = self
             .open(&name)
             .map_err(|errno| self.failed("open", &name, window.remaining_bytes(), errno))?;
-        transfer::read_ranges(&file, ranges, window)
-            .map_err(|errno| self.failed("read", &name, window.remaining_bytes(), errno))
+        transfer::read_ranges(&file, ranges, window).map_err(|errno| {
+            let operation = sys::attempted("read", "pread64", errno);
+            self.failed(operation, &name, window.remaining_bytes(), errno)
+        })
     }
 
     /// Asks the kernel to read `range`, in words, ahead. Only Linux is asked.
@@ -188,7 +190,8 @@ impl SeedStore {
             if self.remove(&name).is_err() {
                 self.failed_removals.fetch_add(1, Ordering::Relaxed);
             }
-            self.failed("write", &name, payload.len_bytes(), errno)
+            let operation = sys::attempted("write", "pwrite64", errno);
+            self.failed(operation, &name, payload.len_bytes(), errno)
         })
     }
 
@@ -203,7 +206,10 @@ impl SeedStore {
             let file = match opened {
                 Ok(file) => file,
                 Err(Errno::EXIST) => continue,
-                Err(errno) => return Err(self.failed("create", &name, needed_bytes, errno)),
+                Err(errno) => {
+                    let operation = sys::attempted("create", "openat", errno);
+                    return Err(self.failed(operation, &name, needed_bytes, errno));
+                }
             };
             if let Err(errno) = ensure_file_mode(&file) {
                 let _ = self.remove(&name);

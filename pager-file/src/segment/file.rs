@@ -138,11 +138,10 @@ fn overwrite_in_place(_fd: &OwnedFd) -> bool {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn outcome(done: rustix::io::Result<()>) -> io::Result<Outcome> {
-    use rustix::io::Errno;
     match done {
         Ok(()) => Ok(Outcome::Done),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Outcome::Unsupported),
-        Err(error) => Err(error.into()),
+        Err(errno) if sys::is_refusal(errno) => Ok(Outcome::Unsupported),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -158,10 +157,11 @@ fn create_unnamed(_directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     Err(rustix::io::Errno::OPNOTSUPP)
 }
 
-/// A kernel before 3.11 takes `O_TMPFILE` for an attempt to write a directory.
-fn lacks_unnamed_files(error: rustix::io::Errno) -> bool {
+/// A kernel before 3.11 takes `O_TMPFILE` for an attempt to write a directory. What
+/// refuses more than this flag says so to the other way as well.
+fn lacks_unnamed_files(errno: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
-    matches!(error, Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)
+    matches!(errno, Errno::ISDIR | Errno::INVAL) || sys::is_refusal(errno)
 }
 
 /// The directory is ours alone; the number only keeps threads apart.

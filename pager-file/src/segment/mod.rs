@@ -41,7 +41,7 @@ use crate::BACKEND;
 use crate::config::FileConfig;
 use crate::quota::Quota;
 use crate::scratch::ScratchDir;
-use crate::size_limit;
+use crate::{size_limit, sys};
 
 use checksums::Checksums;
 use file::SegmentFile;
@@ -310,12 +310,18 @@ impl Drop for SegmentStore {
     }
 }
 
+/// What is refused for good here is making a file: everything else is done without, or
+/// tells by itself.
 fn error(
     directory: &ScratchDir,
     operation: &'static str,
     needed_bytes: u64,
     source: std::io::Error,
 ) -> Error {
+    let errno = rustix::io::Errno::from_io_error(&source);
+    let operation = errno.map_or(operation, |errno| {
+        sys::attempted(operation, "openat", errno)
+    });
     Error::from_io(
         BACKEND,
         operation,

@@ -738,7 +738,7 @@ fn without_both_calls_a_full_disk_still_has_room_for_other_sizes() {
             registry.take(handle, &mut found).unwrap();
             assert!(found == words(seed, len), "{seed}");
         }
-        count * len * 8 >> 20
+        (count * len * 8) >> 20
     };
     let first = fill(CHUNK_WORDS / 2);
     assert!(first > 30, "{first} MiB");

@@ -83,7 +83,7 @@ impl BlockIo {
             let written = match self.pwritev(file, slices, offset_bytes + done as u64) {
                 Ok(written) => self.usable(written),
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(self.error("write", len, error.into())),
+                Err(errno) => return Err(self.failed("write", "pwrite64", len, errno)),
             };
             if written == 0 {
                 return Err(self.error("write", len, io::ErrorKind::WriteZero.into()));
@@ -143,7 +143,7 @@ impl BlockIo {
                     done += self.progress(blocks, at + done, self.usable(read))?;
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.error("read", len, error.into())),
+                Err(errno) => return Err(self.failed("read", "pread64", len, errno)),
             }
         }
         self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
@@ -175,7 +175,7 @@ impl BlockIo {
             match filled {
                 Ok(filled) => done += self.progress(blocks, at + done, filled)?,
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.error("read", len, error.into())),
+                Err(errno) => return Err(self.failed("read", "pread64", len, errno)),
             }
         }
         self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
@@ -195,9 +195,12 @@ impl BlockIo {
         {
             // Pages must be clean to be dropped; the advice alone would only
             // begin to write them.
-            rustix::io::retry_on_intr(|| sys::fdatasync(file))
-                .map_err(|error| self.error("write out", 0, error.into()))?;
-            drop_cached(file, 0, None);
+            match rustix::io::retry_on_intr(|| sys::fdatasync(file)) {
+                Ok(()) => drop_cached(file, 0, None),
+                // Then the kernel writes and drops them when it sees fit.
+                Err(errno) if sys::is_refusal(errno) => {}
+                Err(errno) => return Err(self.error("write out", 0, errno.into())),
+            }
         }
         Ok(())
     }
@@ -263,6 +266,16 @@ impl BlockIo {
             drop_cached(file, offset_bytes, std::num::NonZeroU64::new(len as u64));
         }
         let _ = (file, offset_bytes, len);
+    }
+
+    fn failed(
+        &self,
+        operation: &'static str,
+        call: &'static str,
+        len: usize,
+        errno: rustix::io::Errno,
+    ) -> Error {
+        self.error(sys::attempted(operation, call, errno), len, errno.into())
     }
 
     fn error(&self, operation: &'static str, len: usize, source: io::Error) -> Error {
