@@ -103,6 +103,50 @@ fn a_disk_made_of_memory_is_memory_also_through_a_loop() {
     assert_eq!(problem_of(&looped), ScratchProblem::InMemory);
 }
 
+/// An overlay says that it is one, and a file on it is where its upper layer is.
+#[test]
+fn an_overlay_is_memory_if_its_upper_layer_is() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut undo = Undo(Vec::new());
+    let at = |name: &str| {
+        let path = scratch.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let (memory, disk) = (at("memory"), at("disk"));
+    let memory_text = memory.to_str().unwrap();
+    if run("mount", &["-t", "tmpfs", "none", memory_text]).is_none() {
+        return skip("not root");
+    }
+    undo.push(&["umount", "-l", memory_text]);
+    for (layer, is_memory) in [(&memory, true), (&disk, false)] {
+        // A blank is written otherwise in the table of mounts.
+        let [lower, upper, work] = ["lower", "up per", "work"].map(|name| layer.join(name));
+        for path in [&lower, &upper, &work] {
+            fs::create_dir(path).unwrap();
+        }
+        let root = at("merged");
+        let text = |path: &Path| path.display().to_string();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            text(&lower),
+            text(&upper),
+            text(&work)
+        );
+        let root_text = text(&root);
+        let mount = ["-t", "overlay", "-o", &options, "overlay", &root_text];
+        if run("mount", &mount).is_none() {
+            return skip("no overlay here");
+        }
+        undo.push(&["umount", "-l", &root_text]);
+        if is_memory {
+            assert_eq!(problem_of(&root), ScratchProblem::InMemory);
+        } else {
+            drop(FileBackend::open(FileConfig::new(&root)).unwrap());
+        }
+    }
+}
+
 /// zram advertises direct I/O from memory that is aligned to 512 bytes, and mangles what is
 /// not aligned to a page.
 fn what_is_allowed_comes_back(root: &Path) {

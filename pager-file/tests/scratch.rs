@@ -554,6 +554,67 @@ fn many_who_open_and_sweep_at_once_never_hurt_each_other() {
     assert_eq!(back, words(9, 3000));
 }
 
+/// A service that was killed very often, or one directory with very many files.
+#[rstest]
+fn a_start_sweeps_for_a_moment_and_a_thread_goes_on(#[values(false, true)] in_one: bool) {
+    let many: u32 = if in_one { 50_000 } else { 12_000 };
+    let scratch = scratch();
+    if in_one {
+        let dead = scratch.path().join(DEAD);
+        fs::create_dir(&dead).unwrap();
+        (0..many).for_each(|number| fs::write(dead.join(format!("{number:016x}")), "").unwrap());
+    } else {
+        let dead = (0..many).map(|number| scratch.path().join(format!("pager-1-{number:016x}")));
+        dead.for_each(|dead| fs::create_dir(dead).unwrap());
+    }
+    let before = std::time::Instant::now();
+    let backend = open(scratch.path(), FileMode::Segments);
+    let took = before.elapsed();
+    println!("{took:?}, {:?}", backend.stats().reaped);
+    // A quarter of a second, and what a busy machine adds.
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    eventually(|| !backend.stats().reaped.unfinished);
+    let reaped = backend.stats().reaped;
+    assert_eq!(reaped.failed_directories, 0);
+    match in_one {
+        true => assert_eq!((reaped.directories, reaped.files), (1, many.into())),
+        false => assert_eq!((reaped.directories, reaped.files), (many.into(), 0)),
+    }
+    assert_eq!(names(scratch.path()).len(), 1);
+}
+
+#[test]
+fn a_sweep_by_hand_takes_the_place_of_the_thread_and_comes_to_its_end() {
+    const MANY: u64 = 12_000;
+    let scratch = scratch();
+    let dead = (0..MANY).map(|number| scratch.path().join(format!("pager-1-{number:016x}")));
+    dead.for_each(|dead| fs::create_dir(dead).unwrap());
+    let backend = open(scratch.path(), FileMode::Segments);
+    let by_hand = backend.reap().unwrap();
+    assert!(!by_hand.unfinished && !backend.stats().reaped.unfinished);
+    let all = by_hand.directories + backend.stats().reaped.directories;
+    assert_eq!(all, MANY, "each of them by one of the two");
+    assert_eq!(names(scratch.path()).len(), 1);
+}
+
+#[test]
+fn what_one_start_does_not_sweep_the_next_ones_do() {
+    let scratch = scratch();
+    for number in 0..12_000 {
+        fs::create_dir(scratch.path().join(format!("pager-1-{number:016x}"))).unwrap();
+    }
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        // Its thread ends with it.
+        drop(open(scratch.path(), FileMode::Segments));
+        if names(scratch.path()).is_empty() {
+            break println!("{starts} starts");
+        }
+        assert!(starts < 1000, "each must have swept some");
+    }
+}
+
 // ---- forked children -----------------------------------------------------------
 
 #[rstest]

@@ -200,3 +200,106 @@ mod linux {
         sys::openat(CWD, path, flags, Mode::empty())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
+
+    use super::MAX_DEPTH;
+    use super::linux::{is_device_memory, is_memory};
+
+    /// Devices as the kernel describes them, under another directory.
+    struct Devices(tempfile::TempDir);
+
+    impl Devices {
+        fn new() -> Self {
+            let devices = tempfile::tempdir_in("/var/tmp").unwrap();
+            fs::create_dir(devices.path().join("by-number")).unwrap();
+            Self(devices)
+        }
+
+        /// Adds a device that lies on others.
+        fn add(&self, name: &str, slaves: &[&str]) -> PathBuf {
+            let device = self.0.path().join(name);
+            fs::create_dir_all(device.join("slaves")).unwrap();
+            for slave in slaves {
+                let leaf = Path::new(slave).file_name().unwrap();
+                let target = self.0.path().join(slave);
+                symlink(target, device.join("slaves").join(leaf)).unwrap();
+            }
+            symlink(&device, self.link(name)).unwrap();
+            device
+        }
+
+        fn link(&self, name: &str) -> PathBuf {
+            self.0.path().join("by-number").join(name.replace('/', "-"))
+        }
+
+        fn is_memory(&self, name: &str) -> bool {
+            is_device_memory(&self.link(name), MAX_DEPTH)
+        }
+    }
+
+    #[test]
+    fn memory_is_seen_through_mappers_arrays_and_partitions() {
+        let devices = Devices::new();
+        for (name, slaves) in [
+            ("zram3", &[][..]),
+            ("ram0", &[]),
+            ("sda", &[]),
+            ("ramdisk", &[]),
+            ("dm-0", &["zram3"]),
+            ("dm-1", &["dm-0"]),
+            ("dm-2", &["sda"]),
+            ("md0", &["sda", "ram0"]),
+        ] {
+            devices.add(name, slaves);
+        }
+        let partition = devices.add("md0/md0p1", &[]);
+        fs::write(partition.join("partition"), "1\n").unwrap();
+        for name in ["zram3", "ram0", "dm-0", "dm-1", "md0", "md0/md0p1"] {
+            assert!(devices.is_memory(name), "{name}");
+        }
+        for name in ["sda", "ramdisk", "dm-2", "none"] {
+            assert!(!devices.is_memory(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn devices_that_lie_on_each_other_come_to_an_end() {
+        let devices = Devices::new();
+        devices.add("dm-0", &["dm-1"]);
+        devices.add("dm-1", &["dm-0"]);
+        assert!(!devices.is_memory("dm-0"));
+    }
+
+    #[test]
+    fn a_loop_device_is_what_its_file_lies_on_even_when_that_is_gone() {
+        let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+            println!("skipped: no /dev/shm");
+            return;
+        };
+        if is_memory(fs::File::open(memory.path()).unwrap()) != Ok(true) {
+            println!("skipped: /dev/shm is no memory");
+            return;
+        }
+        let devices = Devices::new();
+        let device = devices.add("loop0", &[]);
+        fs::create_dir(device.join("loop")).unwrap();
+        let backed_by = |text: String| {
+            fs::write(device.join("loop/backing_file"), text).unwrap();
+            devices.is_memory("loop0")
+        };
+        let image = |directory: &Path| directory.join("image").display().to_string();
+        fs::write(memory.path().join("image"), "").unwrap();
+        assert!(backed_by(image(memory.path()) + "\n"));
+        fs::remove_file(memory.path().join("image")).unwrap();
+        assert!(backed_by(image(memory.path()) + " (deleted)\n"));
+        // On this disk, wherever that is; and outside of what can be seen.
+        assert!(!backed_by(image(devices.0.path()) + "\n"));
+        assert!(!backed_by("/no/such/place/image\n".to_owned()));
+    }
+}
