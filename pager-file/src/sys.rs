@@ -121,8 +121,10 @@ pub(crate) fn readlink(path: &std::path::Path) -> Result<std::path::PathBuf> {
 
 /// The entries of a directory.
 pub(crate) fn list(dir: impl AsFd) -> Result<Listing> {
-    ask(Call::Openat)?;
-    fs::Dir::read_from(dir).map(Listing)
+    // Opened again, for it has a position of its own to read from; and the descriptor
+    // may be one that only names the directory.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::Dir::new(openat(dir, ".", flags, Mode::empty())?).map(Listing)
 }
 
 /// See [`list`].

@@ -189,6 +189,36 @@ fn a_root_of_another_user_serves_whoever_may_write_to_it_and_nobody_else() {
         .run();
 }
 
+/// A drop-box: files may be made in it, and nobody may look.
+#[test]
+fn a_root_that_cannot_be_listed_serves_and_is_not_swept() {
+    const NAME: &str = "a_root_that_cannot_be_listed_serves_and_is_not_swept";
+    if role().is_some() {
+        let root = std::env::var("PAGER_TEST_ROOT").unwrap();
+        for mode in [FileMode::Segments, FileMode::Seed] {
+            let registry = registry(Path::new(&root), mode);
+            assert!(registry.backend().stats().reaped.unfinished);
+            let handle = registry.pageout(&mut [words(1, 5000)]).unwrap();
+            let mut back = Vec::new();
+            registry.take(handle, &mut back).unwrap();
+            assert_eq!(back, words(1, 5000));
+        }
+        return;
+    }
+    if !is_root() {
+        return skip("not root");
+    }
+    let scratch = scratch();
+    for mode in [0o1733, 0o733] {
+        fs::set_permissions(scratch.path(), Permissions::from_mode(mode)).unwrap();
+        Role::new(NAME, "user")
+            .env("PAGER_TEST_ROOT", scratch.path())
+            .unprivileged()
+            .run();
+        assert!(names(scratch.path()).is_empty(), "{mode:o}");
+    }
+}
+
 #[test]
 fn a_sweep_of_an_open_root_empties_no_directory_that_does_not_hold_our_mark() {
     let scratch = scratch();

@@ -137,19 +137,7 @@ fn try_alignment(file: &SegmentFile, memory: &mut [u8], align_bytes: usize) -> R
     let pieces: [&[u8]; 3] =
         std::array::from_fn(|index| &source[starts[index]..][..PIECES[index] * BLOCK_BYTES]);
     let expected = pieces.concat();
-    let slices = pieces.map(IoSlice::new);
-    match retry_on_intr(|| sys::pwritev(file, &slices, 0)) {
-        Ok(len) if len == expected.len() => {}
-        Ok(len) => {
-            let why = format!("a direct write of {BLOCKS} blocks wrote {len} bytes");
-            return Err(Failure::Refused(why.into()));
-        }
-        Err(errno) if super::io_mode::is_full(&errno.into()) => return Err(Failure::Full),
-        Err(errno) => {
-            let refusal = Refusal::of_call("a direct write failed", errno);
-            return Err(Failure::Refused(refusal));
-        }
-    }
+    write_all(file, pieces)?;
     for (block, blocks) in [(0, BLOCKS), (3, 1)] {
         let (start, len) = (block * BLOCK_BYTES, blocks * BLOCK_BYTES);
         let found = &mut target[off..off + len];
@@ -162,6 +150,30 @@ fn try_alignment(file: &SegmentFile, memory: &mut [u8], align_bytes: usize) -> R
                 return Err(Failure::Refused(refusal));
             }
         }
+    }
+    Ok(())
+}
+
+/// Writes the pieces one after the other from the beginning of the file on.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn write_all(file: &SegmentFile, pieces: [&[u8]; 3]) -> Result<(), Failure> {
+    let mut slices = pieces.map(IoSlice::new);
+    let (mut rest, mut done) = (&mut slices[..], 0);
+    while !rest.is_empty() {
+        let written = match rustix::io::retry_on_intr(|| sys::pwritev(file, rest, done)) {
+            Ok(len) => len - len % BLOCK_BYTES,
+            Err(errno) if super::io_mode::is_full(&errno.into()) => return Err(Failure::Full),
+            Err(errno) => {
+                let refusal = Refusal::of_call("a direct write failed", errno);
+                return Err(Failure::Refused(refusal));
+            }
+        };
+        if written == 0 {
+            let why = "a direct write wrote less than a block";
+            return Err(Failure::Refused(why.into()));
+        }
+        IoSlice::advance_slices(&mut rest, written);
+        done += written as u64;
     }
     Ok(())
 }
