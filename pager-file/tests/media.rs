@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pager_core::{Error, Registry, ScratchProblem};
-use pager_file::{FileBackend, FileConfig, IoChoice};
+use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 use rstest::rstest;
 
 fn run(program: &str, args: &[&str]) -> Option<String> {
@@ -245,4 +245,44 @@ fn a_full_disk_has_as_much_room_for_payloads_of_other_sizes(
         );
     }
     assert_eq!(registry.stats().backend.stored_bytes, 0);
+}
+
+/// What a group of users or a container may have of a disk.
+#[rstest]
+fn a_quota_of_the_file_systems_is_a_full_disk(
+    #[values(FileMode::Segments, FileMode::Seed)] mode: FileMode,
+) {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut undo = Undo(Vec::new());
+    let Some(device) = looped(&mut undo, &scratch.path().join("image"), 300) else {
+        return skip("no loop device, or not root");
+    };
+    let disk = scratch.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let [at, root] = [&disk, &disk.join("root")].map(|path| path.display().to_string());
+    let is_made = mounted(&mut undo, "btrfs", &device, &disk).is_some()
+        && run("btrfs", &["quota", "enable", &at]).is_some()
+        && run("btrfs", &["subvolume", "create", &root]).is_some()
+        && run("btrfs", &["qgroup", "limit", "40M", &root]).is_some();
+    if !is_made {
+        return skip("no btrfs with quotas here");
+    }
+    let config = FileConfig::new(&root).mode(mode);
+    let registry = Registry::new(FileBackend::open(config).unwrap());
+    let mut handles = Vec::new();
+    let error = loop {
+        match registry.pageout(&mut [vec![7_u64; 1 << 17]]) {
+            Ok(handle) => handles.push(handle),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::OutOfSpace { .. }), "{error}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("os error 122"), "EDQUOT: {source}");
+    assert!((20..=40).contains(&handles.len()), "{}", handles.len());
+    for handle in handles {
+        let mut words = Vec::new();
+        registry.take(handle, &mut words).unwrap();
+        assert!(words == [7; 1 << 17]);
+    }
 }

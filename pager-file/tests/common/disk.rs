@@ -30,6 +30,11 @@ impl SmallDisk {
 
     /// One of this size.
     pub(crate) fn of_mib(size_mib: u64) -> Option<Self> {
+        Self::made(size_mib, &[], "loop")
+    }
+
+    /// One that is made and mounted in this way.
+    pub(crate) fn made(size_mib: u64, make: &[&str], mount: &str) -> Option<Self> {
         if !is_root() {
             skip("not root");
             return None;
@@ -42,8 +47,9 @@ impl SmallDisk {
             .set_len(size_mib << 20)
             .unwrap();
         fs::create_dir(&mount_point).unwrap();
-        let made = run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[&image])
-            && run("mount", &["-o", "loop"], &[&image, &mount_point]);
+        let make = [&["-q", "-F", "-m", "0"], make].concat();
+        let made = run("mkfs.ext4", &make, &[&image])
+            && run("mount", &["-o", mount], &[&image, &mount_point]);
         if !made {
             skip("no mkfs.ext4, or no loop device");
             return None;
