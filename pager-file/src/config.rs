@@ -124,8 +124,9 @@ impl FileConfig {
         self
     }
 
-    /// Whether a root on tmpfs or ramfs is accepted. Default no: such files are
-    /// memory, and paging out to them frees none.
+    /// Whether a root in memory is accepted: on tmpfs or ramfs, or on a disk made of
+    /// memory (zram, brd), be it under a loop device or another layer. Default no: such
+    /// files are memory, and paging out to them frees none.
     #[must_use]
     pub fn allow_memory_fs(mut self, allow: bool) -> Self {
         self.allow_memory_fs = allow;

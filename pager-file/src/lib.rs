@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The scratch root must be on a disk, not a symbolic link, owned by the user or
-//! the administrator, and closed to other writers unless it has the sticky bit;
+//! The scratch root must be on a disk and no symbolic link; who owns it, and who else
+//! may write to it, does not matter, for what is made in it is private by itself;
 //! [`FileConfig::from_env`] takes it from `PAGER_SCRATCH`, or `/var/tmp`. Linux
 //! is the production target; elsewhere on Unix it works with fewer means, and on
 //! other systems opening says [`Unsupported`](pager_core::Error::Unsupported).

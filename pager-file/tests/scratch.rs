@@ -189,6 +189,47 @@ fn a_root_of_another_user_serves_whoever_may_write_to_it_and_nobody_else() {
         .run();
 }
 
+/// There, whoever is not mapped owns the default root.
+#[test]
+fn a_user_namespace_in_which_the_root_is_nobodys_serves() {
+    const NAME: &str = "a_user_namespace_in_which_the_root_is_nobodys_serves";
+    let map = ["--user", "--map-current-user"];
+    if role().is_some() {
+        use std::os::unix::fs::MetadataExt;
+
+        let root = std::env::var("PAGER_TEST_ROOT").unwrap();
+        let owner = fs::metadata(&root).unwrap().uid();
+        assert_ne!(owner, nix::unistd::geteuid().as_raw());
+        for mode in [FileMode::Segments, FileMode::Seed] {
+            let registry = registry(Path::new(&root), mode);
+            let handle = registry.pageout(&mut [words(1, 5000)]).unwrap();
+            let mut back = Vec::new();
+            registry.take(handle, &mut back).unwrap();
+            assert_eq!(back, words(1, 5000));
+        }
+        return;
+    }
+    if !is_root() {
+        return skip("not root");
+    }
+    let tried = std::process::Command::new("unshare")
+        .args(map)
+        .arg("true")
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        return skip("no unshare, or no user namespaces");
+    }
+    let scratch = scratch();
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o1777)).unwrap();
+    Role::new(NAME, "user")
+        .env("PAGER_TEST_ROOT", scratch.path())
+        .through("unshare", &map)
+        // Nobody's number is what an unmapped owner is shown as.
+        .user(NOBODY - 1)
+        .run();
+    assert!(names(scratch.path()).is_empty());
+}
+
 /// A drop-box: files may be made in it, and nobody may look.
 #[test]
 fn a_root_that_cannot_be_listed_serves_and_is_not_swept() {

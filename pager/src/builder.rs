@@ -84,8 +84,8 @@ impl PagerBuilder {
         self
     }
 
-    /// Whether the scratch directory may lie on tmpfs or ramfs, which is memory.
-    /// Default: no.
+    /// Whether the scratch directory may lie in memory: on tmpfs or ramfs, or on a disk
+    /// made of memory, be it underneath. Default: no.
     pub fn allow_memory_fs(mut self, allow: bool) -> Self {
         self.allow_memory_fs = allow;
         self

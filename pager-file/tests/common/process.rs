@@ -48,10 +48,26 @@ impl Role {
         self
     }
 
+    /// Run by another program, which is given this one as the end of its arguments.
+    pub(crate) fn through(self, program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.0.get_program());
+        command.args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        Self(command)
+    }
+
     /// As somebody without privileges, where this process is root.
-    pub(crate) fn unprivileged(mut self) -> Self {
+    pub(crate) fn unprivileged(self) -> Self {
+        self.user(NOBODY)
+    }
+
+    /// As this user, where this process is root.
+    pub(crate) fn user(mut self, user: u32) -> Self {
         if is_root() {
-            self.0.uid(NOBODY).gid(NOBODY);
+            self.0.uid(user).gid(user);
         }
         self
     }
