@@ -113,8 +113,15 @@ fn upper_directory(mount: &Mount) -> Option<PathBuf> {
 }
 
 /// The directory under `/sys` of the device that holds `path`, or that is mounted.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the type of the number differs between platforms"
+)]
 fn device_of(path: &Path, source: Option<&str>) -> Option<PathBuf> {
     let by_number = |number: u64| {
+        // As wide as the platform's numbers of devices; where that is less, there is no
+        // such directory.
+        let number = number.try_into().ok()?;
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()
     };

@@ -253,6 +253,10 @@ fn remove_files(fd: BorrowedFd<'_>, until: Until<'_>, removed: &mut Removed) -> 
 }
 
 /// What unlinking the file gives back, as far as this name decides it.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the type of the number differs between platforms"
+)]
 fn freed_bytes(fd: BorrowedFd<'_>, name: &CStr) -> u64 {
     match sys::lstatat(fd, name) {
         Ok(stat) if stat.st_nlink == 1 => {

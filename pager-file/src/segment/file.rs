@@ -27,6 +27,10 @@ pub(super) struct SegmentFile {
 /// Whether a call did its work, or the file system has no such call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "elsewhere there is no such call")
+    )]
     Done,
     Unsupported,
 }

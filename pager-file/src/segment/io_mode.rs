@@ -14,7 +14,9 @@ use super::file::SegmentFile;
 use super::staging::StagingPool;
 use super::trial;
 use crate::config::IoChoice;
-use crate::{size_limit, sys};
+use crate::size_limit;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys;
 
 /// Unit of reading and writing: every transfer starts and ends at a multiple.
 pub(super) const BLOCK_BYTES: usize = PAGE_BYTES;

@@ -6,14 +6,18 @@
 //! advertised alignment does not hold, that of a page is tried, and then there is no
 //! direct I/O.
 
-use std::io::{self, IoSlice};
+use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::IoSlice;
 
 use super::file::SegmentFile;
 use super::io_mode::{BLOCK_BYTES, SegmentIo};
 use super::staging::StagingPool;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys;
 
 /// Blocks of each piece of the trial.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const PIECES: [usize; 3] = [2, 1, 2];
 
 /// And of all of them.
@@ -179,6 +183,7 @@ fn write_all(file: &SegmentFile, pieces: [&[u8]; 3]) -> Result<(), Failure> {
 }
 
 /// Eight bytes that are nowhere else, over and over: what lands in the wrong place shows.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn fill(memory: &mut [u8]) {
     for (number, bytes) in (1_u64..).zip(memory.chunks_exact_mut(size_of::<u64>())) {
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
