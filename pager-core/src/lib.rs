@@ -29,6 +29,7 @@
 //! payload    one payload: where its bytes are, the way out and the way back
 //! budget     how much memory there is, and whose turn it is
 //! memory     arena, chunk buffers, and the window that a read fills
+//! codec      a layer over any backend that makes payloads smaller (feature `codec`)
 //! error      what can go wrong
 //! cgroup     which memory cgroups this process is in
 //! diagnose   what about this machine matters to paging
@@ -39,6 +40,8 @@ mod backend;
 mod budget;
 #[doc(hidden)]
 pub mod cgroup;
+#[cfg(feature = "codec")]
+pub mod codec;
 pub mod diagnose;
 mod error;
 mod memory;

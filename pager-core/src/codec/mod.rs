@@ -1,0 +1,6 @@
+//! Payloads, smaller.
+
+pub mod block;
+mod scheme;
+
+pub use scheme::{Codec, ParseCodecError, Scheme};
