@@ -1,6 +1,6 @@
 //! One vector, encoded: which numbers to pack, and what does not fit.
 
-use super::frame::Frame;
+use super::frame::{Frame, Places, find};
 use super::{Descriptor, Mode, POWERS, exception_words};
 use crate::codec::Scheme;
 use crate::codec::block::as_vector_mut;
@@ -25,8 +25,9 @@ pub(super) fn encode<T: Element>(
         Scheme::Delta => differences(vector, shifted, out),
         Scheme::Decimal => decimals(vector, shifted, out),
         Scheme::Patch => {
-            let plan = Plan::new(Mode::Values, Frame::most(vector));
-            plan.write(vector, None, out)
+            let mut places = [0; VECTOR];
+            let plan = Plan::new(Mode::Values, Frame::most(vector, &mut places));
+            plan.write(vector, None, &places, out)
         }
         _ => values(vector, shifted, out),
     }
@@ -56,8 +57,15 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// Writes `numbers`, which the frame was made for.
-    fn write(self, numbers: &[T; VECTOR], base: Option<T>, out: &mut [u64]) -> Descriptor {
+    /// Writes `numbers`, which the frame was made for, and the exceptions in their
+    /// `places`.
+    fn write(
+        self,
+        numbers: &[T; VECTOR],
+        base: Option<T>,
+        places: &Places,
+        out: &mut [u64],
+    ) -> Descriptor {
         let Frame {
             reference, width, ..
         } = self.frame;
@@ -76,10 +84,8 @@ impl<T: Element> Plan<T> {
         let (packed, out) = out.split_at_mut(descriptor.packed_words());
         T::pack(width, numbers, reference, bytemuck::cast_slice_mut(packed));
         if descriptor.exceptions > 0 {
-            let mut places = [0; VECTOR];
-            let count = find(&mut places, |at| numbers[at].sub(reference).bits() > width);
-            debug_assert_eq!(count, descriptor.exceptions, "counted and found");
-            write_exceptions(&descriptor, out, &places[..count], |at| {
+            let places = &places[..descriptor.exceptions];
+            write_exceptions(&descriptor, out, places, |at| {
                 numbers[at].sub(reference).to_u64()
             });
         }
@@ -100,10 +106,10 @@ fn values<T: Element>(
         }
         let signed = Frame::all(shifted);
         if signed.width < frame.width {
-            return Plan::biased(Mode::Values, signed).write(shifted, None, out);
+            return Plan::biased(Mode::Values, signed).write(shifted, None, &[0; VECTOR], out);
         }
     }
-    Plan::new(Mode::Values, frame).write(vector, None, out)
+    Plan::new(Mode::Values, frame).write(vector, None, &[0; VECTOR], out)
 }
 
 /// Each element less the one before, or the elements, whichever is shorter.
@@ -117,12 +123,13 @@ fn differences<T: Element>(
     }
     // The first difference is free, for the value before the first is.
     shifted[0] = shifted[1];
-    let frame = Frame::most(shifted);
+    let mut places = [0; VECTOR];
+    let frame = Frame::most(shifted, &mut places);
     if Frame::all(vector).words() <= frame.words() {
         return values(vector, shifted, out);
     }
     let base = vector[0].sub(shifted[0].sub(T::HALF));
-    Plan::biased(Mode::Differences, frame).write(shifted, Some(base), out)
+    Plan::biased(Mode::Differences, frame).write(shifted, Some(base), &places, out)
 }
 
 /// Floats as whole numbers of the smallest decimal place, or as they are.
@@ -156,7 +163,7 @@ fn decimals<T: Element>(
     if frame.words() + place_words + value_words >= Frame::all(vector).words() {
         return values(vector, shifted, out);
     }
-    let packed = Plan::biased(Mode::Decimals, frame).write(shifted, None, out);
+    let packed = Plan::biased(Mode::Decimals, frame).write(shifted, None, &[0; VECTOR], out);
     let descriptor = Descriptor {
         exponent,
         exceptions: count,
@@ -170,9 +177,20 @@ fn decimals<T: Element>(
 
 /// The least exponent with which nearly all of a few elements are whole.
 fn exponent_of<T: Element>(vector: &[T; VECTOR]) -> Option<usize> {
+    // Small integers look like floats next to zero, with which processors take a
+    // hundred times as long.
+    let is_tiny = |at: &usize| {
+        vector[*at]
+            .to_float()
+            .is_none_or(|float| float.is_subnormal())
+    };
+    let probes = || (0..VECTOR).step_by(VECTOR / PROBES);
+    if probes().filter(is_tiny).count() > PROBES / 8 {
+        return None;
+    }
     (0..POWERS.len()).find(|&exponent| {
         let whole = |at: &usize| to_decimal(vector[*at], POWERS[exponent]).is_some();
-        let count = (0..VECTOR).step_by(VECTOR / PROBES).filter(whole).count();
+        let count = probes().filter(whole).count();
         count >= PROBES - PROBES / 8
     })
 }
@@ -195,19 +213,6 @@ pub(super) fn from_decimal<T: Element>(number: T, power: f64) -> T {
     #[allow(clippy::cast_precision_loss, reason = "compared when it was encoded")]
     let whole = number.to_signed() as f64;
     T::from_float(whole / power)
-}
-
-/// Collects the places for which `is_one` says so, without a branch for each.
-fn find(places: &mut [u16; VECTOR], is_one: impl Fn(usize) -> bool) -> usize {
-    let mut count = 0;
-    for at in 0..VECTOR {
-        // `count` is at most `at` here.
-        #[allow(clippy::cast_possible_truncation, reason = "a vector has 1,024")]
-        let place = at as u16;
-        places[count] = place;
-        count += usize::from(is_one(at));
-    }
-    count
 }
 
 fn write_exceptions(

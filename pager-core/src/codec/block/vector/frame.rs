@@ -18,10 +18,17 @@ pub(super) struct Frame<T> {
     pub(super) exception_bytes: usize,
 }
 
+/// Places of exceptions, of which the first so many count.
+pub(super) type Places = [u16; VECTOR];
+
 impl<T: Element> Frame<T> {
     /// The frame in which every number fits.
     pub(super) fn all(numbers: &[T; VECTOR]) -> Self {
         let (least, most) = bounds(numbers);
+        Self::between(least, most)
+    }
+
+    fn between(least: T, most: T) -> Self {
         Self {
             reference: least,
             width: most.sub(least).bits(),
@@ -30,28 +37,56 @@ impl<T: Element> Frame<T> {
         }
     }
 
-    /// The frame that takes the least room, with exceptions beyond it.
-    pub(super) fn most(numbers: &[T; VECTOR]) -> Self {
+    /// The frame that takes the least room by a sample, with exceptions beyond it,
+    /// whose places it writes down.
+    pub(super) fn most(numbers: &[T; VECTOR], places: &mut Places) -> Self {
         let (least, most) = bounds(numbers);
-        if least == most {
-            return Self::all_between(least, most);
+        let all = Self::between(least, most);
+        if all.width == 0 {
+            return all;
         }
-        let reference = reference(numbers, least);
-        let counts = count_bits(numbers, reference);
-        let widest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
-        let exception_bytes = widest.div_ceil(8).next_power_of_two();
+        let mut sample: [T; SAMPLE] = std::array::from_fn(|at| numbers[sampled_place(at)]);
+        let reference = reference(&mut sample, least);
+        // What lies below the reference wraps around, and is wide.
+        let widest = match reference == least {
+            true => all.width,
+            false => T::BITS,
+        };
+        let likely = Self::likely(reference, widest, &sample);
+        if likely.width >= widest {
+            return all;
+        }
+        let limit = T::from_u64(!(u64::MAX << likely.width));
+        let exceptions = find(places, |at| numbers[at].sub(reference) > limit);
+        let frame = Self {
+            exceptions,
+            ..likely
+        };
+        match frame.words() < all.words() {
+            true => frame,
+            false => all,
+        }
+    }
+
+    /// The width that would take the least room if all numbers were as those of
+    /// the sample, but for one that takes `widest` bits.
+    fn likely(reference: T, widest: usize, sample: &[T; SAMPLE]) -> Self {
+        let mut counts = [0u8; 65];
+        for number in sample {
+            counts[number.sub(reference).bits()] += 1;
+        }
         let mut best = Self {
             reference,
             width: widest,
             exceptions: 0,
-            exception_bytes,
+            exception_bytes: widest.div_ceil(8).next_power_of_two(),
         };
-        let mut exceptions = 0;
+        let mut sampled = 0;
         for width in (0..widest).rev() {
-            exceptions += usize::from(counts[width + 1]);
+            sampled += usize::from(counts[width + 1]);
             let frame = Self {
                 width,
-                exceptions,
+                exceptions: 1 + sampled * (VECTOR / SAMPLE),
                 ..best
             };
             if frame.words() < best.words() {
@@ -61,20 +96,18 @@ impl<T: Element> Frame<T> {
         best
     }
 
-    fn all_between(least: T, most: T) -> Self {
-        Self {
-            reference: least,
-            width: most.sub(least).bits(),
-            exceptions: 0,
-            exception_bytes: 1,
-        }
-    }
-
     /// Words that the numbers take.
     pub(super) fn words(&self) -> usize {
         let (places, values) = exception_words(self.exceptions, self.exception_bytes);
         WORDS_PER_BIT * self.width + places + values
     }
+}
+
+/// Where sample `at` is taken: each a little further on in its part of the vector than
+/// the one before, for what repeats does so every so many elements.
+const fn sampled_place(at: usize) -> usize {
+    const PART: usize = VECTOR / SAMPLE;
+    at * PART + (at * 5 + at / PART) % PART
 }
 
 /// The least and the greatest of them.
@@ -88,9 +121,8 @@ fn bounds<T: Element>(numbers: &[T; VECTOR]) -> (T, T) {
 }
 
 /// The least number, unless a few are so far below the others that it is better
-/// to let them be exceptions: those wrap around and are wide.
-fn reference<T: Element>(numbers: &[T; VECTOR], least: T) -> T {
-    let mut sample: [T; SAMPLE] = std::array::from_fn(|at| numbers[at * (VECTOR / SAMPLE)]);
+/// to let them be exceptions.
+fn reference<T: Element>(sample: &mut [T; SAMPLE], least: T) -> T {
     let (_, low, above) = sample.select_nth_unstable(FRINGE);
     let low = *low;
     let (_, high, _) = above.select_nth_unstable(SAMPLE - 2 - 2 * FRINGE);
@@ -101,15 +133,15 @@ fn reference<T: Element>(numbers: &[T; VECTOR], least: T) -> T {
     }
 }
 
-/// How many numbers, less `reference`, have 0, 1, 2, … bits.
-fn count_bits<T: Element>(numbers: &[T; VECTOR], reference: T) -> [u16; 65] {
-    // Four counters for each, since neighbours are often alike, and a counter that
-    // has just been written makes whoever reads it wait.
-    let mut counts = [[0u16; 65]; 4];
-    for four in numbers.as_chunks::<4>().0 {
-        for (counts, number) in counts.iter_mut().zip(four) {
-            counts[number.sub(reference).bits()] += 1;
-        }
+/// Collects the places for which `is_one` says so, without a branch for each.
+pub(super) fn find(places: &mut Places, is_one: impl Fn(usize) -> bool) -> usize {
+    let mut count = 0;
+    for at in 0..VECTOR {
+        // `count` is at most `at` here.
+        #[allow(clippy::cast_possible_truncation, reason = "a vector has 1,024")]
+        let place = at as u16;
+        places[count] = place;
+        count += usize::from(is_one(at));
     }
-    std::array::from_fn(|bits| counts.iter().map(|counts| counts[bits]).sum())
+    count
 }
