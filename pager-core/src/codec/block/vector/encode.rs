@@ -125,7 +125,7 @@ fn differences<T: Element>(
     shifted[0] = shifted[1];
     let mut places = [0; VECTOR];
     let frame = Frame::most(shifted, &mut places);
-    if Frame::all(vector).words() <= frame.words() {
+    if Frame::least_words(vector) <= frame.words() && Frame::all(vector).words() <= frame.words() {
         return values(vector, shifted, out);
     }
     let base = vector[0].sub(shifted[0].sub(T::HALF));

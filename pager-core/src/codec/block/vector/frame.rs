@@ -96,6 +96,17 @@ impl<T: Element> Frame<T> {
         best
     }
 
+    /// Words that the frame in which all numbers fit takes at least, by a sample.
+    pub(super) fn least_words(numbers: &[T; VECTOR]) -> usize {
+        let (mut least, mut most) = (numbers[0], numbers[0]);
+        for at in 0..SAMPLE {
+            let number = numbers[sampled_place(at)];
+            least = least.min(number);
+            most = most.max(number);
+        }
+        Self::between(least, most).words()
+    }
+
     /// Words that the numbers take.
     pub(super) fn words(&self) -> usize {
         let (places, values) = exception_words(self.exceptions, self.exception_bytes);
