@@ -107,7 +107,7 @@ impl Adopt for ChunkBuf {
 
 /// Runs `fill` over a window of `spare`, and succeeds only if all of `spare` is
 /// initialised afterwards.
-fn fill_exactly(
+pub(super) fn fill_exactly(
     spare: &mut [MaybeUninit<u64>],
     fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
 ) -> Result<()> {

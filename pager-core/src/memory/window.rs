@@ -97,6 +97,33 @@ impl<'a> Window<'a> {
         self.filled_bytes += size_of_val(words);
     }
 
+    /// Lends the next `words` words as a window of their own, which `fill` has to
+    /// fill whole.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fill`, and [`Error::Io`](crate::Error::Io) if it left some of them
+    /// unfilled; nothing counts as filled then.
+    ///
+    /// # Panics
+    ///
+    /// If fewer words remain, or a word has been begun and not finished.
+    #[cfg(feature = "codec")]
+    pub(crate) fn fill_part(
+        &mut self,
+        words: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        assert!(
+            self.filled_bytes.is_multiple_of(WORD_BYTES),
+            "a word was begun and not finished"
+        );
+        let start = self.filled_bytes / WORD_BYTES;
+        super::destination::fill_exactly(&mut self.spare[start..start + words], fill)?;
+        self.filled_bytes += words * WORD_BYTES;
+        Ok(())
+    }
+
     /// Fills the next bytes with a copy.
     ///
     /// # Panics

@@ -21,18 +21,33 @@
 //! element     integers of 1, 2, 4 and 8 bytes and their bit packing
 //! vector      1,024 elements: frame of reference, differences, decimals, exceptions
 //! dictionary  blocks of few distinct values
+//! fingerprint what can be told of elements at a glance
 //! general     bytes without numbers in them: lz4, zstd
 //! scratch     what encoding and decoding need besides
 //! ```
 
+/// Calls a function that is generic over the element with the type of this width.
+macro_rules! with_element {
+    ($width:expr, $function:ident ( $($argument:expr),* $(,)? )) => {
+        match $width {
+            ElementWidth::One => $function::<u8>($($argument),*),
+            ElementWidth::Two => $function::<u16>($($argument),*),
+            ElementWidth::Four => $function::<u32>($($argument),*),
+            ElementWidth::Eight => $function::<u64>($($argument),*),
+        }
+    };
+}
+
 mod dictionary;
 mod element;
+mod fingerprint;
 mod general;
 mod scratch;
 mod vector;
 
 use std::ops::Range;
 
+pub(super) use fingerprint::fingerprint;
 pub use scratch::Scratch;
 
 use super::Scheme;
@@ -82,18 +97,6 @@ impl ElementWidth {
             Self::Eight => 8,
         }
     }
-}
-
-/// Calls a function that is generic over the element with the type of this width.
-macro_rules! with_element {
-    ($width:expr, $function:ident ( $($argument:expr),* $(,)? )) => {
-        match $width {
-            ElementWidth::One => $function::<u8>($($argument),*),
-            ElementWidth::Two => $function::<u16>($($argument),*),
-            ElementWidth::Four => $function::<u32>($($argument),*),
-            ElementWidth::Eight => $function::<u64>($($argument),*),
-        }
-    };
 }
 
 /// A stored block is not one that [`encode`] made.

@@ -24,6 +24,10 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Bytes that it takes, but for what zstd keeps.
+    pub(in crate::codec) const BYTES: usize =
+        3 * MAX_BLOCK_BYTES + 3 * VECTOR * WORD_BYTES + size_of::<Table>();
+
     /// All of it, zeroed.
     #[must_use]
     pub fn new() -> Self {

@@ -50,7 +50,7 @@ fn a_constant_takes_no_bits() {
 
 #[test]
 fn numbers_of_one_magnitude_take_the_bits_they_differ_in() {
-    let near = |at| 1 << 50 | random(at) % 1000;
+    let near = |at| (1 << 50) + random(at) % 1000;
     assert_eq!(stored(Scheme::Pack, near), 1 + 2 * (2 + 16 * 10));
 }
 
@@ -64,14 +64,14 @@ fn signed_numbers_around_zero_are_near_each_other() {
 fn a_few_outliers_do_not_widen_the_others() {
     let outlying = |at| match at % 100 {
         7 => random(at),
-        _ => 1 << 40 | random(at) % 16,
+        _ => (1 << 40) + random(at) % 16,
     };
     assert!(stored(Scheme::Patch, outlying) < stored(Scheme::Pack, outlying) / 5);
     let below = |at| {
         if at % 500 == 7 {
             3
         } else {
-            1 << 40 | random(at) % 16
+            (1 << 40) + random(at) % 16
         }
     };
     assert!(stored(Scheme::Patch, below) < stored(Scheme::Pack, below) / 5);
@@ -95,7 +95,7 @@ fn a_run_costs_its_end() {
 fn few_distinct_values_take_the_bits_of_their_number() {
     let words = stored(Scheme::Dictionary, |at| random(random(at) % 7));
     assert_eq!(words, 1 + 7 + 2 * 16 * 3);
-    let many = |at| 1 << 20 | random(at) % 300;
+    let many = |at| (1 << 20) + random(at) % 300;
     assert_eq!(stored(Scheme::Dictionary, many), stored(Scheme::Pack, many));
 }
 

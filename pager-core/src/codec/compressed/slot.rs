@@ -1,0 +1,173 @@
+//! [`CodecSlot`]: what a [`Compressed`](super::Compressed) backend remembers of a
+//! payload: whether it is encoded, and where each block of it ends.
+//!
+//! The index is four bytes a block, kept in memory. What the medium says of a block is
+//! compared with it.
+
+use std::ops::Range;
+
+use crate::codec::Scheme;
+use crate::codec::workspace::PIECE_BYTES;
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// Words of a block of the device: encoded blocks are read from one to another, so
+/// that they come straight into memory that is aligned.
+pub(super) const DEVICE_WORDS: usize = 4096 / WORD_BYTES;
+
+/// What a [`Compressed`](super::Compressed) backend remembers of one payload.
+#[derive(Debug)]
+pub struct CodecSlot<S>(pub(super) Form<S>);
+
+/// How a payload is stored.
+#[derive(Debug)]
+pub(super) enum Form<S> {
+    /// As it is.
+    Plain(S),
+    /// Smaller. Most backends have small slots, and most payloads one piece.
+    Encoded(Box<Encoded<S>>),
+}
+
+/// An encoded payload.
+#[derive(Debug)]
+pub(super) struct Encoded<S> {
+    pub(super) scheme: Scheme,
+    pub(super) len_bytes: usize,
+    /// One for every [`PIECE_BYTES`], the last one shorter.
+    pub(super) pieces: Box<[Piece<S>]>,
+}
+
+/// What was encoded and stored together.
+#[derive(Debug)]
+pub(super) struct Piece<S> {
+    pub(super) slot: S,
+    /// Words that the backend beneath was given.
+    pub(super) stored_words: usize,
+    /// The word at which each block ends; empty for a piece that is stored as it is.
+    pub(super) ends: Box<[u32]>,
+}
+
+impl<S> Encoded<S> {
+    /// Bytes to a block.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.scheme.block_bytes()
+    }
+
+    /// The parts of the pieces that make bytes `range` of the payload: each the number
+    /// of a piece, and bytes of it.
+    pub(super) fn pieces_of(
+        &self,
+        range: &Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> + use<S> {
+        parts(range.clone(), PIECE_BYTES)
+    }
+
+    /// Bytes that piece `index` decodes to.
+    pub(super) fn piece_len(&self, index: usize) -> usize {
+        (self.len_bytes - index * PIECE_BYTES).min(PIECE_BYTES)
+    }
+
+    /// Bytes that this block of this piece decodes to.
+    pub(super) fn block_len(&self, piece: usize, block: usize) -> usize {
+        let start = block * self.block_bytes();
+        (self.piece_len(piece) - start).min(self.block_bytes())
+    }
+
+    /// Memory that it takes besides the slots.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let ends = |piece: &Piece<S>| size_of_val(&piece.ends[..]);
+        size_of::<Self>()
+            + size_of_val(&self.pieces[..])
+            + self.pieces.iter().map(ends).sum::<usize>()
+    }
+
+    /// Bytes that the backend beneath was given.
+    pub(super) fn stored_bytes(&self) -> usize {
+        let words = self.pieces.iter().map(|piece| piece.stored_words);
+        words.sum::<usize>() * WORD_BYTES
+    }
+}
+
+impl<S> Piece<S> {
+    /// Whether it is stored as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The stored words of block `index`.
+    pub(super) fn block(&self, index: usize) -> Range<usize> {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends[before] as usize,
+            None => 0,
+        };
+        start..self.ends[index] as usize
+    }
+
+    /// The stored words of block `index`, with what lies beside them in the blocks of
+    /// the device.
+    pub(super) fn device_blocks(&self, index: usize) -> Range<usize> {
+        let block = self.block(index);
+        let start = block.start - block.start % DEVICE_WORDS;
+        let end = block.end.next_multiple_of(DEVICE_WORDS);
+        start..end.min(self.stored_words)
+    }
+
+    /// The stored words of what decodes to bytes `range`.
+    pub(super) fn stored_of(&self, range: &Range<usize>, block_bytes: usize) -> Range<usize> {
+        if self.is_plain() {
+            return range.start / WORD_BYTES..range.end.div_ceil(WORD_BYTES);
+        }
+        if range.is_empty() {
+            return 0..0;
+        }
+        let first = self.block(range.start / block_bytes);
+        let last = self.block((range.end - 1) / block_bytes);
+        first.start..last.end
+    }
+}
+
+/// Cuts `range` at every multiple of `unit`: the number of the unit, and the part of it.
+pub(super) fn parts(
+    range: Range<usize>,
+    unit: usize,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        if start >= range.end {
+            return None;
+        }
+        let index = start / unit;
+        let end = ((index + 1) * unit).min(range.end);
+        let part = start - index * unit..end - index * unit;
+        start = end;
+        Some((index, part))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_at_its_units() {
+        let cut: Vec<_> = parts(5..25, 10).collect();
+        assert_eq!(cut, [(0, 5..10), (1, 0..10), (2, 0..5)]);
+        assert_eq!(parts(7..7, 10).count(), 0);
+        assert_eq!(parts(10..20, 10).collect::<Vec<_>>(), [(1, 0..10)]);
+    }
+
+    #[test]
+    fn blocks_are_read_from_one_device_block_to_another() {
+        let piece = Piece {
+            slot: (),
+            stored_words: 1100,
+            ends: Box::new([500, 600, 1100]),
+        };
+        assert_eq!(piece.block(0), 0..500);
+        assert_eq!(piece.block(2), 600..1100);
+        assert_eq!(piece.device_blocks(1), 0..1024);
+        assert_eq!(piece.device_blocks(2), 512..1100);
+        assert_eq!(piece.stored_of(&(0..1), 100), 0..500);
+        assert_eq!(piece.stored_of(&(99..250), 100), 0..1100);
+    }
+}

@@ -1,0 +1,294 @@
+//! The way out: a payload, encoded piece by piece, each piece stored as soon as it is
+//! whole. The chunks are emptied when the last one is.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::slot::{DEVICE_WORDS, Encoded, Form, Piece};
+use super::{CodecSlot, Compressed, ELEMENT_WIDTH};
+use crate::codec::block::encode;
+use crate::codec::chooser::{Choice, copy_words};
+use crate::codec::workspace::{PIECE_BYTES, Workspace};
+use crate::codec::{Codec, Scheme};
+use crate::{Backend, Error, Payload, Result};
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// Payloads of fewer bytes take as many blocks of a device whatever becomes of them.
+const LEAST_BYTES: usize = 8 << 10;
+
+/// What a payload, or a piece, has to shrink to, in sixteenths.
+const MOST_SIXTEENTHS: usize = 15;
+
+/// What has become of the first piece, or of the next.
+enum Outcome<S> {
+    Stored(Piece<S>),
+    /// It would not be smaller.
+    Larger,
+}
+
+impl<B: Backend> Compressed<B> {
+    pub(super) fn store(&self, payload: &mut Payload<'_>) -> Result<CodecSlot<B::Slot>> {
+        if self.codec == Codec::Off || payload.len_bytes() < LEAST_BYTES {
+            return self.pass(payload);
+        }
+        let Some(mut workspace) = self.workspaces.large_soon()? else {
+            return self.pass(payload);
+        };
+        let Some((scheme, choice)) = self.choose(payload, &mut workspace) else {
+            drop(workspace);
+            return self.pass(payload);
+        };
+        match self.encode_all(scheme, payload, &mut workspace)? {
+            Some(encoded) => {
+                let of = self.counters.of(scheme);
+                of.payloads.add(1);
+                of.plain_bytes.add(encoded.len_bytes);
+                of.stored_bytes.add(encoded.stored_bytes());
+                self.plain_bytes.add(encoded.len_bytes);
+                self.given_bytes.add(encoded.stored_bytes());
+                if let Some(choice) = choice {
+                    let stored_bytes = encoded.stored_bytes();
+                    self.chooser
+                        .came_out(&choice, stored_bytes, encoded.len_bytes);
+                }
+                payload.clear();
+                Ok(CodecSlot(Form::Encoded(Box::new(encoded))))
+            }
+            None => {
+                self.counters.gave_up_payloads.add(1);
+                if let Some(choice) = choice {
+                    self.chooser.came_out(&choice, 1, 1);
+                }
+                drop(workspace);
+                self.pass(payload)
+            }
+        }
+    }
+
+    /// Stores a payload as it is.
+    fn pass(&self, payload: &mut Payload<'_>) -> Result<CodecSlot<B::Slot>> {
+        if self.codec == Codec::Off {
+            return self
+                .inner
+                .page_out(payload)
+                .map(|slot| CodecSlot(Form::Plain(slot)));
+        }
+        let bytes = payload.len_bytes();
+        let transfer = self.meter.writes.begin();
+        let slot = self.inner.page_out(payload)?;
+        transfer.done(bytes);
+        self.counters.passed_payloads.add(1);
+        self.counters.passed_bytes.add(bytes);
+        Ok(CodecSlot(Form::Plain(slot)))
+    }
+
+    /// The scheme for this payload, and why, if it was not told.
+    fn choose(
+        &self,
+        payload: &Payload<'_>,
+        workspace: &mut Workspace,
+    ) -> Option<(Scheme, Option<Choice>)> {
+        let Codec::Auto = self.codec else {
+            return match self.codec {
+                Codec::Always(scheme) if scheme.is_enabled() => Some((scheme, None)),
+                _ => None,
+            };
+        };
+        let start = Instant::now();
+        let (choice, is_trial) =
+            self.chooser
+                .choose(payload, ELEMENT_WIDTH, &self.meter, workspace);
+        self.counters.choosing_nanos.add_time(start.elapsed());
+        self.counters.trials.add(usize::from(is_trial));
+        choice.map(|choice| (choice.scheme, Some(choice)))
+    }
+
+    /// Encodes and stores a payload; `None` if its first piece would not be smaller.
+    /// The chunks stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend beneath. Nothing is left in it.
+    fn encode_all(
+        &self,
+        scheme: Scheme,
+        payload: &Payload<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<Option<Encoded<B::Slot>>> {
+        const PIECE_WORDS: usize = PIECE_BYTES / WORD_BYTES;
+        let mut unfinished = Unfinished {
+            backend: self,
+            pieces: with_room_for(payload.len().div_ceil(PIECE_WORDS))?,
+        };
+        for start in (0..payload.len()).step_by(PIECE_WORDS) {
+            let words = start..(start + PIECE_WORDS).min(payload.len());
+            let piece = match self.encode_piece(scheme, payload, &words, workspace)? {
+                Outcome::Stored(piece) => piece,
+                Outcome::Larger if start == 0 => return Ok(None),
+                Outcome::Larger => self.copy_piece(payload, &words, workspace)?,
+            };
+            unfinished.pieces.push(piece);
+        }
+        Ok(Some(Encoded {
+            scheme,
+            len_bytes: payload.len_bytes(),
+            pieces: std::mem::take(&mut unfinished.pieces).into_boxed_slice(),
+        }))
+    }
+
+    fn encode_piece(
+        &self,
+        scheme: Scheme,
+        payload: &Payload<'_>,
+        words: &Range<usize>,
+        workspace: &mut Workspace,
+    ) -> Result<Outcome<B::Slot>> {
+        let Workspace {
+            stored,
+            scratch,
+            joined,
+            ..
+        } = workspace;
+        let block_words = scheme.block_bytes() / WORD_BYTES;
+        let limit = words.len() / 16 * MOST_SIXTEENTHS;
+        let start = Instant::now();
+        let mut ends = with_room_for(words.len().div_ceil(block_words))?;
+        stored.clear();
+        let mut chunks = Cursor::new(payload, words.start);
+        for at in words.clone().step_by(block_words) {
+            let len = block_words.min(words.end - at);
+            let plain = chunks.next(len, joined);
+            let block = encode(scheme, ELEMENT_WIDTH, bytemuck::cast_slice(plain), scratch);
+            if stored.len() + block.len() > limit {
+                self.meter
+                    .encoded(scheme, (at - words.start) * WORD_BYTES, start.elapsed());
+                return Ok(Outcome::Larger);
+            }
+            stored.extend_from_slice(block)?;
+            ends.push(u32::try_from(stored.len()).expect("a piece is some MiB"));
+        }
+        // Whole blocks of a device can be written from where they lie.
+        stored.resize(stored.len().next_multiple_of(DEVICE_WORDS), 0)?;
+        self.encoded(scheme, words.len() * WORD_BYTES, start.elapsed());
+        if stored.len() >= words.len() {
+            return Ok(Outcome::Larger);
+        }
+        self.give(stored, ends).map(Outcome::Stored)
+    }
+
+    /// Stores a piece as it is, for others of its payload are encoded.
+    fn copy_piece(
+        &self,
+        payload: &Payload<'_>,
+        words: &Range<usize>,
+        workspace: &mut Workspace,
+    ) -> Result<Piece<B::Slot>> {
+        let stored = &mut workspace.stored;
+        stored.clear();
+        let mut chunks = Cursor::new(payload, words.start);
+        while stored.len() < words.len() {
+            let front = chunks.front(words.len() - stored.len());
+            stored.extend_from_slice(front)?;
+            chunks.skip(front.len());
+        }
+        self.give(stored, Vec::new())
+    }
+
+    fn give(&self, stored: &[u64], ends: Vec<u32>) -> Result<Piece<B::Slot>> {
+        let transfer = self.meter.writes.begin();
+        let slot = self.inner.page_out(&mut Payload::of_words(stored))?;
+        transfer.done(size_of_val(stored));
+        Ok(Piece {
+            slot,
+            stored_words: stored.len(),
+            ends: ends.into_boxed_slice(),
+        })
+    }
+
+    fn encoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
+        self.meter.encoded(scheme, plain_bytes, time);
+        self.counters.of(scheme).encode_nanos.add_time(time);
+    }
+}
+
+/// An empty list with room for so many: a payload may be of any size.
+fn with_room_for<T>(count: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count)
+        .map_err(|_| Error::OutOfMemory {
+            needed_bytes: count.saturating_mul(size_of::<T>()),
+        })?;
+    Ok(list)
+}
+
+/// Pieces of a payload that is not stored whole yet. Frees them when dropped, if only
+/// by a panic of the backend beneath.
+struct Unfinished<'a, B: Backend> {
+    backend: &'a Compressed<B>,
+    pieces: Vec<Piece<B::Slot>>,
+}
+
+impl<B: Backend> Drop for Unfinished<'_, B> {
+    fn drop(&mut self) {
+        for piece in self.pieces.drain(..) {
+            self.backend.inner.free(piece.slot);
+        }
+    }
+}
+
+/// A place in the chunks of a payload.
+struct Cursor<'p> {
+    payload: &'p Payload<'p>,
+    at: usize,
+    next_chunk: usize,
+    rest: &'p [u64],
+}
+
+impl<'p> Cursor<'p> {
+    fn new(payload: &'p Payload<'p>, start: usize) -> Self {
+        let mut cursor = Self {
+            payload,
+            at: 0,
+            next_chunk: 0,
+            rest: &[],
+        };
+        cursor.skip(start);
+        cursor
+    }
+
+    /// At most `len` words that lie together; some, unless this is the end.
+    fn front(&self, len: usize) -> &'p [u64] {
+        &self.rest[..len.min(self.rest.len())]
+    }
+
+    fn skip(&mut self, mut len: usize) {
+        self.at += len;
+        loop {
+            let here = len.min(self.rest.len());
+            self.rest = &self.rest[here..];
+            len -= here;
+            if !self.rest.is_empty() || self.next_chunk == self.payload.chunk_count() {
+                return;
+            }
+            self.rest = self.payload.chunk(self.next_chunk);
+            self.next_chunk += 1;
+        }
+    }
+
+    /// The next `len` words, where they lie if they lie together, and else joined.
+    fn next<'a>(&mut self, len: usize, joined: &'a mut Vec<u64>) -> &'a [u64]
+    where
+        'p: 'a,
+    {
+        let front = self.front(len);
+        if front.len() == len {
+            self.skip(len);
+            return front;
+        }
+        joined.clear();
+        copy_words(self.payload, self.at..self.at + len, joined);
+        self.skip(len);
+        joined
+    }
+}

@@ -1,0 +1,216 @@
+//! [`Meter`]: what encoding, decoding and the device really take, as moving averages.
+
+use std::time::Duration;
+
+use super::Scheme;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+
+const SCHEMES: usize = Scheme::ALL.len();
+
+/// What a new measurement weighs against all those before it.
+const WEIGHT: f64 = 0.125;
+
+/// Transfers of fewer bytes say more about the latency of a call than about the time
+/// of a byte.
+const LEAST_BYTES: usize = 64 << 10;
+
+/// Nanoseconds to a byte that a device is taken to need before the first transfer.
+const DEVICE_NANOS: f64 = 0.5;
+
+/// Nanoseconds to a plain byte in and out, by scheme, until they are measured: those
+/// of a processor of 2023.
+const USUAL_NANOS: [(f64, f64); SCHEMES] = [
+    (0.07, 0.05),
+    (0.12, 0.05),
+    (0.22, 0.09),
+    (0.13, 0.06),
+    (0.35, 0.12),
+    (1.6, 0.6),
+    (3.0, 1.2),
+];
+
+/// A moving average. Relaxed throughout: an estimate, of which a lost update does not
+/// matter.
+#[derive(Debug)]
+struct Average(AtomicU64);
+
+impl Average {
+    /// Not measured yet.
+    fn new() -> Self {
+        Self(AtomicU64::new(f64::NAN.to_bits()))
+    }
+
+    fn get(&self) -> Option<f64> {
+        // Relaxed: see the type.
+        let value = f64::from_bits(self.0.load(Ordering::Relaxed));
+        (!value.is_nan()).then_some(value)
+    }
+
+    fn add(&self, value: f64) {
+        let average = match self.get() {
+            Some(average) => average + (value - average) * WEIGHT,
+            None => value,
+        };
+        // Relaxed: see the type.
+        self.0.store(average.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// One direction of the device.
+#[derive(Debug)]
+pub(super) struct Direction {
+    /// Nanoseconds to a byte, had each transfer the device for itself.
+    nanos: Average,
+    under_way: AtomicUsize,
+}
+
+/// A transfer that is under way.
+pub(super) struct Transfer<'a> {
+    direction: &'a Direction,
+    start: std::time::Instant,
+    /// Transfers under way when this one began, itself included.
+    depth: usize,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            nanos: Average::new(),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn begin(&self) -> Transfer<'_> {
+        // Relaxed: a count for an estimate, which orders nothing.
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        Transfer {
+            direction: self,
+            start: std::time::Instant::now(),
+            depth: before + 1,
+        }
+    }
+
+    /// Nanoseconds that a byte would take now, behind those that are under way.
+    fn nanos_now(&self, unknown: f64) -> f64 {
+        // Relaxed: as in `begin`.
+        let under_way = self.under_way.load(Ordering::Relaxed);
+        self.nanos.get().unwrap_or(unknown) * share(under_way + 1)
+    }
+}
+
+impl Transfer<'_> {
+    /// Says how many bytes have been moved.
+    pub(super) fn done(self, bytes: usize) {
+        if bytes >= LEAST_BYTES {
+            // Relaxed: as in `begin`.
+            let depth_now = self.direction.under_way.load(Ordering::Relaxed);
+            let depth = (share(self.depth) + share(depth_now)) / 2.0;
+            let nanos = nanos(self.start.elapsed(), bytes) / depth.max(1.0);
+            self.direction.nanos.add(nanos);
+        }
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        // Relaxed: as in `begin`.
+        self.direction.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What everything takes, at this moment.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) writes: Direction,
+    pub(super) reads: Direction,
+    encode: [Average; SCHEMES],
+    decode: [Average; SCHEMES],
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        Self {
+            writes: Direction::new(),
+            reads: Direction::new(),
+            encode: std::array::from_fn(|_| Average::new()),
+            decode: std::array::from_fn(|_| Average::new()),
+        }
+    }
+
+    pub(super) fn encoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
+        if plain_bytes > 0 {
+            self.encode[scheme.index()].add(nanos(time, plain_bytes));
+        }
+    }
+
+    pub(super) fn decoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
+        if plain_bytes >= LEAST_BYTES {
+            self.decode[scheme.index()].add(nanos(time, plain_bytes));
+        }
+    }
+
+    /// Whether it is known what encoding by `scheme` takes here.
+    pub(super) fn knows(&self, scheme: Scheme) -> bool {
+        self.encode[scheme.index()].get().is_some()
+    }
+
+    /// Nanoseconds to write a stored byte and to read it again, now.
+    pub(super) fn device_nanos(&self) -> f64 {
+        let write = self.writes.nanos_now(DEVICE_NANOS);
+        write + self.reads.nanos_now(write)
+    }
+
+    /// Nanoseconds to encode a plain byte by `scheme` and to decode it again.
+    pub(super) fn scheme_nanos(&self, scheme: Scheme) -> f64 {
+        let (usual_in, usual_out) = USUAL_NANOS[scheme.index()];
+        let encode = self.encode[scheme.index()].get().unwrap_or(usual_in);
+        encode + self.decode[scheme.index()].get().unwrap_or(usual_out)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+fn nanos(time: Duration, bytes: usize) -> f64 {
+    time.as_nanos() as f64 / bytes as f64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a few transfers")]
+fn share(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(left: f64, right: f64) -> bool {
+        (left - right).abs() < 1e-9
+    }
+
+    #[test]
+    fn an_average_begins_with_the_first_and_follows() {
+        let average = Average::new();
+        assert_eq!(average.get(), None);
+        average.add(8.0);
+        assert!(average.get().is_some_and(|value| close(value, 8.0)));
+        average.add(16.0);
+        assert!(average.get().is_some_and(|value| close(value, 9.0)));
+        for _ in 0..100 {
+            average.add(1.0);
+        }
+        assert!(average.get().is_some_and(|value| value < 1.01));
+    }
+
+    #[test]
+    fn a_queue_makes_the_device_slower() {
+        let meter = Meter::new();
+        assert!(close(meter.device_nanos(), 2.0 * DEVICE_NANOS));
+        let first = meter.writes.begin();
+        let second = meter.writes.begin();
+        assert!(close(meter.writes.nanos_now(1.0), 3.0), "two are before it");
+        drop((first, second));
+        assert!(close(meter.writes.nanos_now(1.0), 1.0));
+        let small = meter.writes.begin();
+        small.done(LEAST_BYTES - 1);
+        assert_eq!(meter.writes.nanos.get(), None, "too small to tell");
+    }
+}

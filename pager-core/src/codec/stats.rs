@@ -1,0 +1,164 @@
+//! [`CodecStats`]: what a codec has done, for whoever wants to know.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Codec, Scheme};
+use crate::sync::{AtomicU64, Ordering};
+
+const SCHEMES: usize = Scheme::ALL.len();
+
+/// What was encoded by one scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SchemeStats {
+    /// Payloads that it was chosen for.
+    pub payloads: u64,
+    /// Bytes of them before.
+    pub plain_bytes: u64,
+    /// Bytes of them after, blocks that were stored as they are included.
+    pub stored_bytes: u64,
+    /// Time that encoding them took, on all threads.
+    pub encode_time: Duration,
+    /// Bytes that were decoded.
+    pub decoded_bytes: u64,
+    /// Time that decoding them took, on all threads.
+    pub decode_time: Duration,
+}
+
+/// What a [`Compressed`](super::Compressed) backend has done since it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CodecStats {
+    /// What it was told to do.
+    pub codec: Codec,
+    /// By scheme, in the order of [`Scheme::ALL`].
+    pub schemes: [SchemeStats; SCHEMES],
+    /// Payloads that were stored as they are, and their bytes.
+    pub passed_payloads: u64,
+    /// Bytes of payloads that were stored as they are.
+    pub passed_bytes: u64,
+    /// Of those, payloads that a scheme was chosen for and did not shrink.
+    pub gave_up_payloads: u64,
+    /// Times that all schemes were tried on a sample.
+    pub trials: u64,
+    /// Time that looking at samples took, trials included.
+    pub choosing_time: Duration,
+}
+
+impl CodecStats {
+    /// What was encoded by `scheme`.
+    #[must_use]
+    pub fn of(&self, scheme: Scheme) -> SchemeStats {
+        self.schemes[scheme.index()]
+    }
+
+    /// Bytes of all payloads that were stored, before.
+    #[must_use]
+    pub fn plain_bytes(&self) -> u64 {
+        self.passed_bytes + self.schemes.iter().map(|it| it.plain_bytes).sum::<u64>()
+    }
+
+    /// Bytes of all payloads that were stored, after.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.passed_bytes + self.schemes.iter().map(|it| it.stored_bytes).sum::<u64>()
+    }
+}
+
+impl fmt::Display for CodecStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plain, stored) = (self.plain_bytes(), self.stored_bytes());
+        write!(f, "codec {}: {plain} bytes became {stored}", self.codec)?;
+        for scheme in Scheme::ALL {
+            let of = self.of(scheme);
+            if of.payloads > 0 {
+                let (plain, stored) = (of.plain_bytes, of.stored_bytes);
+                write!(f, "; {scheme} {plain} became {stored}")?;
+            }
+        }
+        if self.passed_bytes > 0 {
+            write!(f, "; {} stored as they are", self.passed_bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// The counters behind it. Relaxed throughout: statistics.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    schemes: [SchemeCounters; SCHEMES],
+    pub(super) passed_payloads: Counter,
+    pub(super) passed_bytes: Counter,
+    pub(super) gave_up_payloads: Counter,
+    pub(super) trials: Counter,
+    pub(super) choosing_nanos: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SchemeCounters {
+    pub(super) payloads: Counter,
+    pub(super) plain_bytes: Counter,
+    pub(super) stored_bytes: Counter,
+    pub(super) encode_nanos: Counter,
+    pub(super) decoded_bytes: Counter,
+    pub(super) decode_nanos: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, amount: usize) {
+        // Relaxed: a statistic.
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract(&self, amount: usize) {
+        // Relaxed: a statistic.
+        self.0.fetch_sub(amount as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_time(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: a statistic.
+        self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        // Relaxed: a statistic.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_nanos(self.get())
+    }
+}
+
+impl Counters {
+    pub(super) fn of(&self, scheme: Scheme) -> &SchemeCounters {
+        &self.schemes[scheme.index()]
+    }
+
+    pub(super) fn stats(&self, codec: Codec) -> CodecStats {
+        CodecStats {
+            codec,
+            schemes: std::array::from_fn(|index| {
+                let of = &self.schemes[index];
+                SchemeStats {
+                    payloads: of.payloads.get(),
+                    plain_bytes: of.plain_bytes.get(),
+                    stored_bytes: of.stored_bytes.get(),
+                    encode_time: of.encode_nanos.time(),
+                    decoded_bytes: of.decoded_bytes.get(),
+                    decode_time: of.decode_nanos.time(),
+                }
+            }),
+            passed_payloads: self.passed_payloads.get(),
+            passed_bytes: self.passed_bytes.get(),
+            gave_up_payloads: self.gave_up_payloads.get(),
+            trials: self.trials.get(),
+            choosing_time: self.choosing_nanos.time(),
+        }
+    }
+}
