@@ -1,11 +1,20 @@
 //! Words that are different for every seed and every position, so that a word
-//! in the wrong place is always seen.
+//! in the wrong place is always seen. Those of one seed are near enough to each other
+//! for a codec to make something of them.
 
 /// The `index`-th word of the content that `seed` stands for.
 #[must_use]
 pub fn word(seed: u64, index: usize) -> u64 {
-    // The finaliser of SplitMix64: a bijection, so positions never collide
-    // within a seed.
+    // The high bits are the seed's alone, and the low ones enough for no position of
+    // a few million to collide with another.
+    mixed(seed, usize::MAX) << LOW_BITS | mixed(seed, index) >> (u64::BITS - LOW_BITS)
+}
+
+/// Bits of a word that depend on its position.
+const LOW_BITS: u32 = 48;
+
+/// The finaliser of SplitMix64.
+fn mixed(seed: u64, index: usize) -> u64 {
     let mut word = seed
         .wrapping_mul(0xD129_0E3A_5B1C_4F87)
         .wrapping_add((index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))

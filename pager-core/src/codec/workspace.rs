@@ -126,7 +126,7 @@ impl Workspaces {
         match Workspace::new(PIECE_BYTES) {
             Ok(workspace) => Ok(Some(self.lend(
                 Workspace {
-                    charge,
+                    _charge: charge,
                     ..workspace
                 },
                 true,
