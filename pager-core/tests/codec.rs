@@ -405,7 +405,7 @@ fn random(seed: u64) -> Vec<u64> {
         state ^= state << 17;
         state
     };
-    std::iter::repeat_with(next).take(1 << 16).collect()
+    std::iter::repeat_with(next).take(1 << 14).collect()
 }
 
 /// Pages out and takes back, `times` times.
@@ -422,8 +422,8 @@ fn round_trips(registry: &Registry<Compressed<Medium>>, data: &[u64], times: usi
 fn the_choice_follows_the_data() {
     let registry = medium(Codec::Auto);
     let backend = registry.backend();
-    // 20 MB/s, so that a build without optimisation is faster than that.
-    backend.inner().nanos_per_byte.store(50, Ordering::Relaxed);
+    // 2 MB/s, so that a build without optimisation is faster than that.
+    backend.inner().nanos_per_byte.store(500, Ordering::Relaxed);
     round_trips(&registry, &random(1), 4);
     assert_eq!(backend.codec_stats().passed_payloads, 4, "random data");
     let shrinks = |data: &[u64], least_times: u64| {
@@ -435,7 +435,7 @@ fn the_choice_follows_the_data() {
         let plain = after.plain_bytes() - before.plain_bytes();
         assert!(stored * least_times <= plain, "{after}");
     };
-    let ascending: Vec<u64> = (0..1 << 16).map(|at| at / 4 + at / 32 * 24).collect();
+    let ascending: Vec<u64> = (0..1 << 14).map(|at| at / 4 + at / 32 * 24).collect();
     shrinks(&ascending, 15);
     let few: Vec<u64> = random(2).iter().map(|word| (word % 5) << 40).collect();
     shrinks(&few, 15);
@@ -457,7 +457,7 @@ fn the_choice_follows_the_device() {
     let backend = registry.backend();
     // Text: nothing but a general codec makes much of it, and slowly.
     let text = "it is a truth universally acknowledged that a disk in want of bandwidth; ";
-    let bytes: Vec<u8> = text.bytes().cycle().take(1 << 19).collect();
+    let bytes: Vec<u8> = text.bytes().cycle().take(1 << 17).collect();
     let words: Vec<u64> = bytes
         .as_chunks::<8>()
         .0
@@ -465,18 +465,18 @@ fn the_choice_follows_the_device() {
         .zip(random(7))
         .map(|(word, noise)| u64::from_le_bytes(*word) ^ (noise & 3))
         .collect();
-    // 20 MB/s: whatever makes it smaller is worth its time.
-    backend.inner().nanos_per_byte.store(50, Ordering::Relaxed);
+    // 2 MB/s: whatever makes it smaller is worth its time.
+    backend.inner().nanos_per_byte.store(500, Ordering::Relaxed);
     round_trips(&registry, &words, 6);
     let slow = backend.codec_stats();
     // The first one came before anything was known of the device.
     assert!(slow.passed_payloads <= 1, "{slow}");
     // As fast as memory: nothing is, once that has been seen.
     backend.inner().nanos_per_byte.store(0, Ordering::Relaxed);
-    round_trips(&registry, &words, 60);
+    round_trips(&registry, &words, 90);
     let fast = backend.codec_stats();
     let general = |stats: &pager_core::codec::CodecStats| {
         stats.of(Scheme::Lz4).payloads + stats.of(Scheme::Zstd).payloads
     };
-    assert!(general(&fast) - general(&slow) < 50, "{fast}");
+    assert!(general(&fast) - general(&slow) < 80, "{fast}");
 }

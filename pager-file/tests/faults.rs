@@ -13,7 +13,8 @@ mod common;
 use std::path::Path;
 
 use common::names;
-use pager_core::{Registry, Result};
+use pager_core::codec::{Codec, Compressed, Scheme};
+use pager_core::{Backend, Registry, Result};
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 use pager_testkit::campaign::{Depth, every_fault};
 use pager_testkit::scenario::Subject;
@@ -80,6 +81,32 @@ impl Subject for Files {
     }
 }
 
+/// The same beneath a codec.
+struct Encoded(Files);
+
+impl Subject for Encoded {
+    type Backend = Compressed<FileBackend>;
+
+    fn open(&self) -> Result<Self::Backend> {
+        let backend = self.0.open()?;
+        Ok(Compressed::new(backend, Codec::Always(Scheme::Pack)))
+    }
+
+    fn housekeep(&self, backend: &Self::Backend) -> Result<()> {
+        self.0.housekeep(backend.inner())
+    }
+
+    fn held(&self, backend: &Self::Backend) -> Vec<(&'static str, u64)> {
+        let mut held = self.0.held(backend.inner());
+        held.push(("plain bytes", Backend::usage(backend).logical_bytes));
+        held
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        self.0.left_behind()
+    }
+}
+
 /// How a backend is configured, and calls that it is known to make then.
 #[derive(Clone, Copy)]
 struct Kind {
@@ -129,6 +156,17 @@ fn campaign(place: &str, kind: Kind, budget_bytes: Option<usize>, depth: Depth) 
     for call in kind.calls {
         assert!(tally.of(*call) > 0, "{name}: no {call:?} in {tally:?}");
     }
+}
+
+#[rstest]
+fn beneath_a_codec_nothing_is_lost_and_nothing_is_left_either(
+    #[values(DIRECT, UNVERIFIED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    let subject = Encoded(Files::new(Path::new(DISK), kind.configure));
+    let name = format!("file {} beneath a codec", kind.name);
+    let tally = every_fault(&name, &subject, budget_bytes, Depth::AtMost(1));
+    assert!(tally.of(Call::Pwritev) > 0 && tally.of(Call::Pread) > 0);
 }
 
 #[rstest]

@@ -1,5 +1,6 @@
 //! The conformance suite over every mode.
 
+use pager_core::codec::{Codec, Compressed, Scheme};
 use pager_core::{Arena, Registry, Residency};
 use pager_swap::{SeedAdvice, SwapBackend, SwapMode};
 use pager_testkit::Expectations;
@@ -40,5 +41,17 @@ pager_testkit::conformance_tests! {
         let residency = Residency::builder().budget_bytes(budget_bytes).build();
         let backend = SwapBackend::builder().mode(mode).arena(Arena::new(4 << 20)).build();
         Registry::with_residency(backend, &residency)
+    }
+}
+
+pager_testkit::conformance_tests! {
+    fn conforms_beneath_a_codec(
+        #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
+        #[values(SwapMode::Arena, SwapMode::Seed(SeedAdvice::PageOut))] mode: SwapMode,
+        #[values(Codec::Off, Codec::Auto, Codec::Always(Scheme::Pack))] codec: Codec,
+    ) -> Registry<Compressed<SwapBackend>> {
+        let residency = Residency::builder().budget_bytes(budget_bytes).build();
+        let backend = SwapBackend::builder().mode(mode).arena(Arena::new(4 << 20)).build();
+        Registry::with_residency(Compressed::new(backend, codec), &residency)
     }
 }

@@ -10,9 +10,13 @@ const SCHEMES: usize = Scheme::ALL.len();
 /// What a new measurement weighs against all those before it.
 const WEIGHT: f64 = 0.125;
 
-/// Transfers of fewer bytes say more about the latency of a call than about the time
-/// of a byte.
-const LEAST_BYTES: usize = 64 << 10;
+/// Bytes that a device moves in the time that a call takes besides. So the time of
+/// small transfers, which is all that is left of payloads that shrink well, tells of
+/// the time that large ones would take.
+const CALL_BYTES: usize = 64 << 10;
+
+/// Decoding fewer bytes takes more time for everything else.
+const LEAST_DECODED_BYTES: usize = 16 << 10;
 
 /// Nanoseconds to a byte that a device is taken to need before the first transfer.
 const DEVICE_NANOS: f64 = 0.5;
@@ -101,13 +105,11 @@ impl Direction {
 impl Transfer<'_> {
     /// Says how many bytes have been moved.
     pub(super) fn done(self, bytes: usize) {
-        if bytes >= LEAST_BYTES {
-            // Relaxed: as in `begin`.
-            let depth_now = self.direction.under_way.load(Ordering::Relaxed);
-            let depth = (share(self.depth) + share(depth_now)) / 2.0;
-            let nanos = nanos(self.start.elapsed(), bytes) / depth.max(1.0);
-            self.direction.nanos.add(nanos);
-        }
+        // Relaxed: as in `begin`.
+        let depth_now = self.direction.under_way.load(Ordering::Relaxed);
+        let depth = (share(self.depth) + share(depth_now)) / 2.0;
+        let nanos = nanos(self.start.elapsed(), bytes + CALL_BYTES);
+        self.direction.nanos.add(nanos / depth.max(1.0));
     }
 }
 
@@ -144,7 +146,7 @@ impl Meter {
     }
 
     pub(super) fn decoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
-        if plain_bytes >= LEAST_BYTES {
+        if plain_bytes >= LEAST_DECODED_BYTES {
             self.decode[scheme.index()].add(nanos(time, plain_bytes));
         }
     }
@@ -209,8 +211,8 @@ mod tests {
         assert!(close(meter.writes.nanos_now(1.0), 3.0), "two are before it");
         drop((first, second));
         assert!(close(meter.writes.nanos_now(1.0), 1.0));
-        let small = meter.writes.begin();
-        small.done(LEAST_BYTES - 1);
-        assert_eq!(meter.writes.nanos.get(), None, "too small to tell");
+        let quick = meter.writes.begin();
+        quick.done(1 << 30);
+        assert!(meter.device_nanos() < DEVICE_NANOS, "it is faster than that");
     }
 }
