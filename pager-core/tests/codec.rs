@@ -20,7 +20,7 @@ use pager_testkit::{
 };
 use proptest::prelude::*;
 
-const PIECE_WORDS: usize = (2 << 20) / 8;
+const PORTION_WORDS: usize = (2 << 20) / 8;
 
 fn always(scheme: Scheme) -> Codec {
     Codec::Always(scheme)
@@ -77,19 +77,19 @@ fn what_the_suite_pages_out_is_really_encoded() {
 }
 
 #[test]
-fn a_payload_of_many_pieces_comes_back_across_them() {
+fn a_payload_of_many_portions_comes_back_across_them() {
     let registry = over(always(Scheme::Pack));
-    let lens = [PIECE_WORDS - 3, 5, 2 * PIECE_WORDS, 1];
+    let lens = [PORTION_WORDS - 3, 5, 2 * PORTION_WORDS, 1];
     let mut chunks = lens.map(|len| words(len as u64, len));
     let expected = chunks.concat();
     let handle = registry.pageout(&mut chunks).unwrap();
     let ranges = [
-        PIECE_WORDS - 2000..PIECE_WORDS + 2000,
+        PORTION_WORDS - 2000..PORTION_WORDS + 2000,
         10..11,
-        3 * PIECE_WORDS..3 * PIECE_WORDS + 3,
-        0..3 * PIECE_WORDS + 3,
+        3 * PORTION_WORDS..3 * PORTION_WORDS + 3,
+        0..3 * PORTION_WORDS + 3,
         10..10,
-        PIECE_WORDS..PIECE_WORDS + 1,
+        PORTION_WORDS..PORTION_WORDS + 1,
     ];
     let mut found = Vec::new();
     handle.read_at_many(&ranges, &mut found).unwrap();
@@ -98,16 +98,16 @@ fn a_payload_of_many_pieces_comes_back_across_them() {
         .flat_map(|range| &expected[range.clone()])
         .copied()
         .collect();
-    assert_words(&found, &wanted, "ranges across pieces");
+    assert_words(&found, &wanted, "ranges across portions");
     handle.take(&mut found).unwrap();
     assert_words(&found, &expected, "all of it");
 }
 
 #[test]
-fn a_piece_that_does_not_shrink_is_copied_among_those_that_do() {
+fn a_portion_that_does_not_shrink_is_copied_among_those_that_do() {
     let registry = over(always(Scheme::Pack));
-    let mut chunk = vec![7; PIECE_WORDS];
-    chunk.extend((0..PIECE_WORDS as u64).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let mut chunk = vec![7; PORTION_WORDS];
+    chunk.extend((0..PORTION_WORDS as u64).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
     chunk.extend_from_slice(&[8; 100]);
     let expected = chunk.clone();
     let handle = registry.pageout(&mut [chunk]).unwrap();
@@ -115,11 +115,11 @@ fn a_piece_that_does_not_shrink_is_copied_among_those_that_do() {
     assert_eq!(stats.passed_payloads, 0);
     let stored = usize::try_from(stats.stored_bytes()).unwrap();
     assert!(
-        stored / 8 > PIECE_WORDS && stored / 8 < PIECE_WORDS + 4096,
+        stored / 8 > PORTION_WORDS && stored / 8 < PORTION_WORDS + 4096,
         "{stats}"
     );
     let mut found = Vec::new();
-    let around = PIECE_WORDS - 5000..2 * PIECE_WORDS + 50;
+    let around = PORTION_WORDS - 5000..2 * PORTION_WORDS + 50;
     handle
         .read_at(around.start, around.len(), &mut found)
         .unwrap();
@@ -186,12 +186,12 @@ proptest! {
 }
 
 #[test]
-fn a_piece_that_cannot_be_stored_takes_the_others_with_it() {
+fn a_portion_that_cannot_be_stored_takes_the_others_with_it() {
     let inner = FaultyBackend::new(MemoryBackend::new());
     let registry = Registry::new(Compressed::new(inner, always(Scheme::Pack)));
     let beneath = registry.backend().inner();
     beneath.fail_nth(Operation::PageOut, 3, Failure::OutOfSpace);
-    let expected = words(1, 4 * PIECE_WORDS);
+    let expected = words(1, 4 * PORTION_WORDS);
     let mut chunks = [expected.clone()];
     let error = registry.pageout(&mut chunks).unwrap_err();
     assert!(error.is_out_of_space());
@@ -362,7 +362,7 @@ proptest! {
 #[test]
 fn a_range_read_reads_the_blocks_that_it_touches_in_one_call() {
     let registry = medium(always(Scheme::Pack));
-    let handle = registry.pageout(&mut [words(1, PIECE_WORDS)]).unwrap();
+    let handle = registry.pageout(&mut [words(1, PORTION_WORDS)]).unwrap();
     let medium = registry.backend().inner();
     let mut found = Vec::new();
     handle.read_at(98_400, 512, &mut found).unwrap();
@@ -377,7 +377,7 @@ fn a_range_read_reads_the_blocks_that_it_touches_in_one_call() {
     assert_eq!(medium.read_calls.load(Ordering::Relaxed), 2);
     let read = medium.read_words.load(Ordering::Relaxed);
     assert!(read <= 3 * 2048, "{read} words were read");
-    let all = words(1, PIECE_WORDS);
+    let all = words(1, PORTION_WORDS);
     let wanted = [
         &all[98_400..98_912],
         &[all[5], all[200_000], all[6]],
@@ -389,7 +389,7 @@ fn a_range_read_reads_the_blocks_that_it_touches_in_one_call() {
 #[test]
 fn the_index_takes_a_few_bytes_a_block() {
     let backend = Compressed::new(MemoryBackend::new(), always(Scheme::Pack));
-    let mut chunks = [column(PIECE_WORDS)];
+    let mut chunks = [column(PORTION_WORDS)];
     let slot: CodecSlot<_> = backend.page_out(&mut Payload::new(&mut chunks)).unwrap();
     assert!(backend.slot_bytes(&slot) <= 128 * 4 + 128);
     backend.free(slot);

@@ -32,6 +32,8 @@ pub struct PagerBuilder {
     pub(crate) io: pager_file::IoChoice,
     #[cfg(feature = "swap")]
     pub(crate) core_dumps: bool,
+    #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
+    pub(crate) layer: crate::layer::Layer,
     pub(crate) budget_bytes: Option<usize>,
     pub(crate) residency: ResidencyBuilder,
 }
@@ -81,6 +83,25 @@ impl PagerBuilder {
     #[cfg(feature = "file")]
     pub fn checksums(mut self, checksums: bool) -> Self {
         self.checksums = Some(checksums);
+        self
+    }
+
+    /// What is done with payloads on their way into a backend, whichever it is, so that
+    /// there is less to move. Default: nothing.
+    ///
+    /// With [`Codec::Auto`](crate::Codec::Auto) it is chosen for each payload, by what
+    /// it shrinks to and by how fast the device is at that moment. What was done is in
+    /// [`Pager::codec_stats`].
+    ///
+    /// ```
+    /// use pager::{Codec, Pager};
+    ///
+    /// let pager = Pager::builder().codec(Codec::Auto).build()?;
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    #[cfg(feature = "codec")]
+    pub fn codec(mut self, codec: crate::Codec) -> Self {
+        self.layer.codec = codec;
         self
     }
 
@@ -149,6 +170,12 @@ impl PagerBuilder {
             self.scratch_dir.is_some() || self.quota_bytes.is_some() || self.allow_memory_fs;
         if concerns_file {
             BackendKind::File.enabled()?;
+        }
+        #[cfg(feature = "codec")]
+        if !self.layer.codec.is_enabled() {
+            return Err(pager_core::Error::BackendDisabled {
+                backend: "codec-zstd",
+            });
         }
         let scratch_dir = self.scratch_dir.clone();
         let pager = Pager::from_settings(self);

@@ -77,6 +77,13 @@ pub fn reap() -> Result<pager_file::Reaped> {
     pager().reap()
 }
 
+/// [`Pager::codec_stats`] of the process-wide pager.
+#[cfg(feature = "codec")]
+#[must_use]
+pub fn codec_stats() -> crate::CodecStats {
+    pager().codec_stats()
+}
+
 /// [`Pager::pageout`] through the process-wide pager.
 ///
 /// # Errors

@@ -21,10 +21,10 @@ use crate::BackendKind;
 pub enum Handle {
     /// A payload of the swap backend.
     #[cfg(feature = "swap")]
-    Swap(pager_core::Handle<pager_swap::SwapBackend>),
+    Swap(pager_core::Handle<crate::layer::Layered<pager_swap::SwapBackend>>),
     /// A payload of the file backend.
     #[cfg(feature = "file")]
-    File(pager_core::Handle<pager_file::FileBackend>),
+    File(pager_core::Handle<crate::layer::Layered<pager_file::FileBackend>>),
 }
 
 /// Evaluates `$body` with `$inner` bound to the backend's own handle.

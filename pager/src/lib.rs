@@ -30,6 +30,8 @@
 //!   `swap` keeps payloads in anonymous memory and has the kernel move them,
 //!   `file` keeps them in scratch files. Asking for one that is not in the build
 //!   is [`Error::BackendDisabled`].
+//! * Feature `codec` (off by default): what is stored is encoded on its way, and
+//!   integer columns shrink three to thirty times; see `PagerBuilder::codec`.
 //! * [`Pager::set_backend`] affects later page-outs only: a handle stays with the
 //!   backend that made it.
 //! * Data that must outlive the process does not belong here: nothing is durable.
@@ -56,6 +58,7 @@
 //! diagnose  what about this machine and process matters to paging
 //! preset    which strategies they use
 //! builder   what a Pager may be told
+//! layer     what lies over every backend: the codec, if it is in the build
 //! pager     Pager: page out, read, take, choose
 //! selector  the backend that the next page-out goes to
 //! scratch   the file backend, opened when it is first needed
@@ -77,6 +80,8 @@ pub mod diagnose;
 pub mod global;
 mod handle;
 mod kind;
+#[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
+mod layer;
 mod pager;
 mod preset;
 #[cfg(feature = "file")]
@@ -88,6 +93,8 @@ mod sync;
 pub use builder::PagerBuilder;
 pub use choice::BackendChoice;
 pub use diagnose::{diagnose, diagnose_at};
+#[cfg(feature = "codec")]
+pub use global::codec_stats;
 pub use global::{
     backend, budget_bytes, flush, handles, install, pageout, pageout_each, pageout_hinted,
     pageout_to, prefetch, prefetch_at, prefetch_many, preset, read_at, read_at_many, residency,
@@ -101,6 +108,8 @@ pub use pager::Pager;
 pub use preset::Preset;
 pub use stats::PagerStats;
 
+#[cfg(feature = "codec")]
+pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{
     self, Arena, Chunk, ChunkBuf, Destination, Error, HandleInfo, Residency, ResidencyStats,
     Result, Reuse, ScratchProblem, Stats, TakeError, Usage, default_budget_bytes,

@@ -38,12 +38,14 @@ use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
 pub struct Pager {
     pub(crate) selector: Selector,
     preset: Preset,
+    #[cfg(feature = "codec")]
+    codec: crate::Codec,
     /// The process that made it: a forked child is refused.
     owner: ProcessStamp,
     /// One budget over the payloads of every backend.
     pub(crate) residency: Residency,
     #[cfg(feature = "swap")]
-    pub(crate) swap: pager_core::Registry<pager_swap::SwapBackend>,
+    pub(crate) swap: pager_core::Registry<crate::layer::Layered<pager_swap::SwapBackend>>,
     #[cfg(feature = "file")]
     pub(crate) file: crate::scratch::ScratchCell,
 }
@@ -73,9 +75,14 @@ impl Pager {
         Self {
             selector: Selector::new(backend),
             preset: settings.preset,
+            #[cfg(feature = "codec")]
+            codec: settings.layer.codec,
             owner: ProcessStamp::current(),
             #[cfg(feature = "swap")]
-            swap: pager_core::Registry::with_residency(swap_backend(&settings), &residency),
+            swap: pager_core::Registry::with_residency(
+                settings.layer.over(swap_backend(&settings)),
+                &residency,
+            ),
             #[cfg(feature = "file")]
             file: crate::scratch::ScratchCell::new(crate::scratch::Settings {
                 preset: settings.preset,
@@ -83,6 +90,7 @@ impl Pager {
                 quota_bytes: settings.quota_bytes,
                 checksums: settings.checksums.unwrap_or(true),
                 allow_memory_fs: settings.allow_memory_fs,
+                layer: settings.layer,
                 residency: residency.clone(),
             }),
             residency,
@@ -150,7 +158,11 @@ impl Pager {
     #[must_use]
     pub fn scratch_dir(&self) -> Option<std::path::PathBuf> {
         let open = self.file.current()?;
-        Some(open.backend().directory().to_path_buf())
+        Some(
+            crate::layer::beneath(open.backend())
+                .directory()
+                .to_path_buf(),
+        )
     }
 
     /// Removes what processes that have died left under the scratch root. A
@@ -163,7 +175,7 @@ impl Pager {
     /// those of [`set_scratch_dir`](Self::set_scratch_dir) if it was not open yet.
     #[cfg(feature = "file")]
     pub fn reap(&self) -> Result<pager_file::Reaped> {
-        self.file.for_pageout()?.backend().reap()
+        crate::layer::beneath(self.file.for_pageout()?.backend()).reap()
     }
 
     /// Pages out `chunks` as one payload, their words joined in order, through the
@@ -279,6 +291,22 @@ impl Pager {
             self.file_stats(),
             self.residency.stats(),
         )
+    }
+
+    /// What the codec has done, over all backends. In a forked child, all figures are
+    /// zero.
+    #[cfg(feature = "codec")]
+    #[must_use]
+    pub fn codec_stats(&self) -> crate::CodecStats {
+        let mut stats = crate::CodecStats::default();
+        stats.codec = self.codec;
+        if self.owner.is_current() {
+            #[cfg(feature = "swap")]
+            stats.add(&self.swap.backend().codec_stats());
+            #[cfg(feature = "file")]
+            stats.add(&self.file.codec_stats());
+        }
+        stats
     }
 
     #[cfg(feature = "swap")]

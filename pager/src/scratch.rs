@@ -18,6 +18,7 @@ use pager_core::{Error, ProcessStamp, Registry, Residency, Result, ScratchProble
 use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
 
 use crate::Preset;
+use crate::layer::{Layer, Layered, beneath};
 use crate::stats::add;
 use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -37,11 +38,12 @@ pub(crate) struct Settings {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) checksums: bool,
     pub(crate) allow_memory_fs: bool,
+    pub(crate) layer: Layer,
     pub(crate) residency: Residency,
 }
 
 /// A registry, and by its count how many page-outs are under way in it.
-pub(crate) type OpenRegistry = Arc<Registry<FileBackend>>;
+pub(crate) type OpenRegistry = Arc<Registry<Layered<FileBackend>>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,6 +53,9 @@ struct State {
     open: Option<OpenRegistry>,
     /// What registries that were replaced had done, so that totals never fall.
     retired: Stats,
+    /// The same of their codecs.
+    #[cfg(feature = "codec")]
+    retired_codec: pager_core::codec::CodecStats,
 }
 
 impl ScratchCell {
@@ -76,7 +81,7 @@ impl ScratchCell {
     }
 
     /// The registry, if one is open; none in a forked child.
-    pub(crate) fn current(&self) -> Option<Registry<FileBackend>> {
+    pub(crate) fn current(&self) -> Option<Registry<Layered<FileBackend>>> {
         self.check_owner().ok()?;
         self.read().open.as_deref().cloned()
     }
@@ -110,7 +115,11 @@ impl ScratchCell {
             };
             let mut done = idle.stats();
             done.backend = Usage::default();
+            #[cfg(feature = "codec")]
+            let encoded = idle.backend().codec_stats();
             add(&mut state.retired, &done);
+            #[cfg(feature = "codec")]
+            state.retired_codec.add(&encoded);
         }
         // Replaced and retired under one lock: whoever looks counts it once.
         Ok(state.open.replace(fresh))
@@ -129,11 +138,25 @@ impl ScratchCell {
         Some(stats)
     }
 
+    /// What the codec of the open registry and those before it has done.
+    #[cfg(feature = "codec")]
+    pub(crate) fn codec_stats(&self) -> pager_core::codec::CodecStats {
+        let mut stats = pager_core::codec::CodecStats::default();
+        if self.check_owner().is_ok() {
+            let state = self.read();
+            stats.add(&state.retired_codec);
+            if let Some(open) = &state.open {
+                stats.add(&open.backend().codec_stats());
+            }
+        }
+        stats
+    }
+
     /// Whether a directory is open under `root`, and still there: one that
     /// somebody has removed is as good as none.
     fn is_open_at(&self, root: &Path) -> bool {
         self.current().is_some_and(|open| {
-            let backend = open.backend();
+            let backend = beneath(open.backend());
             is_same_directory(backend.scratch_root(), root) && backend.directory().is_dir()
         })
     }
@@ -158,7 +181,7 @@ impl ScratchCell {
 
 impl Settings {
     fn open(&self, config: FileConfig) -> Result<OpenRegistry> {
-        let backend = FileBackend::open(self.apply_to(config))?;
+        let backend = self.layer.over(FileBackend::open(self.apply_to(config))?);
         Ok(Arc::new(Registry::with_residency(backend, &self.residency)))
     }
 

@@ -20,6 +20,7 @@ use rstest::rstest;
 #[case::operations("operations", fuzz::operations::run)]
 #[case::ranges("ranges", fuzz::ranges::run)]
 #[case::failures("failures", fuzz::failures::run)]
+#[case::codec("codec", fuzz::codec::run)]
 fn every_input_of_the_corpus_agrees_with_the_model(#[case] target: &str, #[case] run: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
@@ -49,6 +50,11 @@ proptest! {
     #[test]
     fn ranges_of_chance_agree_with_the_model(input: [u8; 300]) {
         fuzz::ranges::run(&input);
+    }
+
+    #[test]
+    fn blocks_of_chance_decode_or_are_refused(input: [u8; 300]) {
+        fuzz::codec::run(&input);
     }
 
     #[test]

@@ -213,6 +213,9 @@ mod tests {
         assert!(close(meter.writes.nanos_now(1.0), 1.0));
         let quick = meter.writes.begin();
         quick.done(1 << 30);
-        assert!(meter.device_nanos() < DEVICE_NANOS, "it is faster than that");
+        assert!(
+            meter.device_nanos() < DEVICE_NANOS,
+            "it is faster than that"
+        );
     }
 }

@@ -53,6 +53,23 @@ impl CodecStats {
         self.schemes[scheme.index()]
     }
 
+    /// Adds what another layer has done.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in self.schemes.iter_mut().zip(&more.schemes) {
+            sum.payloads += more.payloads;
+            sum.plain_bytes += more.plain_bytes;
+            sum.stored_bytes += more.stored_bytes;
+            sum.encode_time += more.encode_time;
+            sum.decoded_bytes += more.decoded_bytes;
+            sum.decode_time += more.decode_time;
+        }
+        self.passed_payloads += more.passed_payloads;
+        self.passed_bytes += more.passed_bytes;
+        self.gave_up_payloads += more.gave_up_payloads;
+        self.trials += more.trials;
+        self.choosing_time += more.choosing_time;
+    }
+
     /// Bytes of all payloads that were stored, before.
     #[must_use]
     pub fn plain_bytes(&self) -> u64 {

@@ -1,8 +1,8 @@
 //! [`Workspaces`]: the buffers and scratch memory of those who encode and decode.
 //!
-//! Large ones hold a piece of a payload, encoded; they are few, they count against the
+//! Large ones hold a portion of a payload, encoded; they are few, they count against the
 //! memory budget, and whoever gets none does without: a payload is then stored as it
-//! is, or read in small pieces. So nobody who holds memory for a transfer ever waits
+//! is, or read in small portions. So nobody who holds memory for a transfer ever waits
 //! here for good, whatever the backend beneath waits for.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::{Arena, Result, SizeClass, TransferCharge, TransferMemory};
 
 /// Bytes of a payload that are encoded and stored together: what a large workspace
 /// has room for.
-pub(super) const PIECE_BYTES: usize = 2 << 20;
+pub(super) const PORTION_BYTES: usize = 2 << 20;
 
 /// Large workspaces at a time.
 const LARGE_COUNT: usize = 4;
@@ -108,7 +108,7 @@ impl Workspaces {
         }
         let charge = match self.memory.get() {
             Some(memory) => {
-                let bytes = SizeClass::for_bytes(PIECE_BYTES).bytes() + Scratch::BYTES;
+                let bytes = SizeClass::for_bytes(PORTION_BYTES).bytes() + Scratch::BYTES;
                 match memory.try_hold(bytes) {
                     // At rest from the first: who waits for a buffer of a transfer does
                     // not wait for this one, which its holder may keep meanwhile.
@@ -123,7 +123,7 @@ impl Workspaces {
         };
         large.made += 1;
         drop(large);
-        match Workspace::new(PIECE_BYTES) {
+        match Workspace::new(PORTION_BYTES) {
             Ok(workspace) => Ok(Some(self.lend(
                 Workspace {
                     _charge: charge,

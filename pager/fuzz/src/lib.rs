@@ -10,10 +10,12 @@
 //! operations  a pager: both backends, flips, budgets, quotas, read-ahead
 //! ranges      lists of ranges on every backend and mode
 //! failures    a backend that fails on demand, with and without a budget
+//! codec       blocks that are encoded, damaged, and made up
 //! input       lengths, bounds and memory, as bytes choose them
 //! table       live handles, each with what it must hold
 //! ```
 
+pub mod codec;
 pub mod failures;
 mod input;
 pub mod operations;

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_build_with_the_test_kit_has_the_hooks_and_is_seen_to_have_them() {
         let features = features_of_core("pager-swap", "normal,dev").unwrap();
-        assert_eq!(features, FAULT_HOOKS);
+        assert!(features.split(',').any(|feature| feature == FAULT_HOOKS));
     }
 
     #[test]

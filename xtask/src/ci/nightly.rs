@@ -54,7 +54,7 @@ const MIRI_ALL: [&[&str]; 4] = [
     ],
 ];
 
-const FUZZ_TARGETS: [&str; 3] = ["operations", "ranges", "failures"];
+const FUZZ_TARGETS: [&str; 4] = ["operations", "ranges", "failures", "codec"];
 
 /// What `cargo fuzz build` would say: edge counters and comparisons for the fuzzer, and
 /// AddressSanitizer with its search for leaks.

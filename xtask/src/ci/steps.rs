@@ -99,10 +99,11 @@ pub(super) const DEEP: [Step; 10] = [
 ];
 
 /// The feature sets of the facade besides the default one.
-const COMBINATIONS: [&[&str]; 3] = [
+const COMBINATIONS: [&[&str]; 4] = [
     &["--no-default-features"],
     &["--no-default-features", "--features", "swap"],
     &["--no-default-features", "--features", "file"],
+    &["--features", "codec"],
 ];
 
 fn passed(args: &[&str]) -> anyhow::Result<Done> {

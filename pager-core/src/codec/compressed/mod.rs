@@ -1,7 +1,7 @@
 //! [`Compressed`]: a backend over a backend, whose payloads are smaller.
 //!
 //! ```text
-//! write  the way out: encoded piece by piece
+//! write  the way out: encoded portion by portion
 //! read   the way back: the blocks that a range touches
 //! slot   what is remembered of a payload
 //! ```
@@ -17,7 +17,7 @@ use super::block::ElementWidth;
 use super::chooser::Chooser;
 use super::meter::Meter;
 use super::stats::{Counter, Counters};
-use super::workspace::{PIECE_BYTES, Workspaces};
+use super::workspace::{PORTION_BYTES, Workspaces};
 use super::{Codec, CodecStats};
 use crate::{
     Backend, ChunkKind, InPlace, OwnedChunk, Payload, Preferences, Result, TransferMemory, Usage,
@@ -35,8 +35,8 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// back.
 ///
 /// With [`Codec::Off`] it forwards everything, at the price of a comparison. A payload
-/// of more than 2 MiB is encoded and stored in pieces of that, so that encoding takes a
-/// bounded amount of memory; each piece is a payload of the backend beneath.
+/// of more than 2 MiB is encoded and stored in portions of that, so that encoding takes a
+/// bounded amount of memory; each portion is a payload of the backend beneath.
 ///
 /// ```
 /// use pager_core::codec::{Codec, Compressed, Scheme};
@@ -161,8 +161,8 @@ impl<B: Backend> Backend for Compressed<B> {
             Form::Encoded(encoded) => {
                 self.plain_bytes.subtract(encoded.len_bytes);
                 self.given_bytes.subtract(encoded.stored_bytes());
-                for piece in encoded.pieces {
-                    self.inner.free(piece.slot);
+                for portion in encoded.portions {
+                    self.inner.free(portion.slot);
                 }
             }
         }
@@ -195,8 +195,8 @@ impl<B: Backend> Backend for Compressed<B> {
         match &slot.0 {
             Form::Plain(slot) => self.inner.slot_bytes(slot),
             Form::Encoded(encoded) => {
-                let pieces = encoded.pieces.iter();
-                let beneath = pieces.map(|piece| self.inner.slot_bytes(&piece.slot));
+                let portions = encoded.portions.iter();
+                let beneath = portions.map(|portion| self.inner.slot_bytes(&portion.slot));
                 encoded.memory_bytes() + beneath.sum::<usize>()
             }
         }
@@ -206,9 +206,9 @@ impl<B: Backend> Backend for Compressed<B> {
         match &slot.0 {
             Form::Plain(slot) => self.inner.stored_bytes(slot),
             Form::Encoded(encoded) => {
-                let pieces = encoded.pieces.iter();
-                pieces
-                    .map(|piece| self.inner.stored_bytes(&piece.slot))
+                let portions = encoded.portions.iter();
+                portions
+                    .map(|portion| self.inner.stored_bytes(&portion.slot))
                     .sum()
             }
         }
@@ -278,9 +278,12 @@ fn for_stored<S>(slot: &CodecSlot<S>, range: Range<usize>, mut act: impl FnMut(&
         Form::Encoded(encoded) => {
             let encoded: &Encoded<S> = encoded;
             let bytes = range.start * WORD_BYTES..range.end * WORD_BYTES;
-            for (index, bytes) in encoded.pieces_of(&bytes) {
-                let piece = &encoded.pieces[index];
-                act(&piece.slot, piece.stored_of(&bytes, encoded.block_bytes()));
+            for (index, bytes) in encoded.portions_of(&bytes) {
+                let portion = &encoded.portions[index];
+                act(
+                    &portion.slot,
+                    portion.stored_of(&bytes, encoded.block_bytes()),
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The way back: ranges of an encoded payload, block by block.
 //!
-//! What is wanted of one piece is read in one call: the blocks that it touches, once
+//! What is wanted of one portion is read in one call: the blocks that it touches, once
 //! each, from one block of the device to another. Then the parts are decoded in the
 //! order in which they were asked for, straight into the window.
 
@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::Compressed;
-use super::slot::{Encoded, Piece, parts};
+use super::slot::{Encoded, Portion, parts};
 use crate::codec::block::{Damaged, decode};
 use crate::codec::workspace::{Lent, Workspace};
 use crate::memory::Adopt;
@@ -27,10 +27,10 @@ struct Part {
     bytes: Range<usize>,
 }
 
-/// Parts of one piece that are read in one call.
+/// Parts of one portion that are read in one call.
 #[derive(Debug, Default)]
 struct Batch {
-    piece: usize,
+    portion: usize,
     parts: Vec<Part>,
     /// The blocks of the parts, each once, in order once it is [sorted](Self::sort).
     blocks: Vec<usize>,
@@ -43,12 +43,12 @@ impl Batch {
     }
 
     /// The words to read, in order and joined.
-    fn stored<S>(&mut self, piece: &Piece<S>) -> Vec<Range<usize>> {
+    fn stored<S>(&mut self, portion: &Portion<S>) -> Vec<Range<usize>> {
         self.blocks.sort_unstable();
         self.blocks.dedup();
         let mut stored: Vec<Range<usize>> = Vec::new();
         for &block in &self.blocks {
-            let wanted = piece.device_blocks(block);
+            let wanted = portion.device_blocks(block);
             match stored.last_mut() {
                 Some(last) if wanted.start <= last.end => last.end = wanted.end,
                 _ => stored.push(wanted),
@@ -71,20 +71,20 @@ impl<B: Backend> Compressed<B> {
         let mut batch_words = 0;
         for range in ranges {
             let bytes = range.start * WORD_BYTES..range.end * WORD_BYTES;
-            for (index, bytes) in encoded.pieces_of(&bytes) {
-                let piece = &encoded.pieces[index];
-                if piece.is_plain() {
+            for (index, bytes) in encoded.portions_of(&bytes) {
+                let portion = &encoded.portions[index];
+                if portion.is_plain() {
                     self.read_batch(encoded, &mut batch, &mut workspace, window)?;
-                    self.read_plain(piece, &bytes, window)?;
+                    self.read_plain(portion, &bytes, window)?;
                     continue;
                 }
                 for (block, bytes) in parts(bytes, encoded.block_bytes()) {
                     let is_new = batch.blocks.last() != Some(&block);
-                    let words = piece.device_blocks(block).len();
+                    let words = portion.device_blocks(block).len();
                     let is_full = is_new && batch_words + words > room;
-                    if batch.piece != index || is_full || batch.parts.is_empty() {
+                    if batch.portion != index || is_full || batch.parts.is_empty() {
                         self.read_batch(encoded, &mut batch, &mut workspace, window)?;
-                        batch.piece = index;
+                        batch.portion = index;
                         batch_words = 0;
                     }
                     if batch.blocks.last() != Some(&block) {
@@ -117,14 +117,14 @@ impl<B: Backend> Compressed<B> {
 
     fn read_plain(
         &self,
-        piece: &Piece<B::Slot>,
+        portion: &Portion<B::Slot>,
         bytes: &Range<usize>,
         window: &mut Window<'_>,
     ) -> Result<()> {
         let words = bytes.start / WORD_BYTES..bytes.end / WORD_BYTES;
         window.fill_part(words.len(), |part| {
             self.inner
-                .read(&piece.slot, std::slice::from_ref(&words), part)
+                .read(&portion.slot, std::slice::from_ref(&words), part)
         })
     }
 
@@ -139,8 +139,8 @@ impl<B: Backend> Compressed<B> {
         if batch.parts.is_empty() {
             return Ok(());
         }
-        let piece = &encoded.pieces[batch.piece];
-        let ranges = batch.stored(piece);
+        let portion = &encoded.portions[batch.portion];
+        let ranges = batch.stored(portion);
         let words = ranges.iter().map(ExactSizeIterator::len).sum();
         let Workspace {
             stored, scratch, ..
@@ -148,19 +148,19 @@ impl<B: Backend> Compressed<B> {
         stored.clear();
         let transfer = self.meter.reads.begin();
         Adopt::append(stored, words, |window| {
-            self.inner.read(&piece.slot, &ranges, window)
+            self.inner.read(&portion.slot, &ranges, window)
         })?;
         transfer.done(words * WORD_BYTES);
         let start = Instant::now();
         let mut decoded_bytes = 0;
         for part in &batch.parts {
-            let block = &stored[find(&ranges, piece.block(part.block))];
-            let len = encoded.block_len(batch.piece, part.block);
+            let block = &stored[find(&ranges, portion.block(part.block))];
+            let len = encoded.block_len(batch.portion, part.block);
             let bytes = part.bytes.clone();
             decode(block, len, bytes, scratch, &mut |bytes| {
                 window.copy_from_bytes(bytes);
             })
-            .map_err(|damaged| self.corrupt(encoded, batch.piece, part.block, block, damaged))?;
+            .map_err(|damaged| self.corrupt(encoded, batch.portion, part.block, block, damaged))?;
             decoded_bytes += part.bytes.len();
         }
         let time = start.elapsed();
@@ -175,12 +175,12 @@ impl<B: Backend> Compressed<B> {
     fn corrupt(
         &self,
         encoded: &Encoded<B::Slot>,
-        piece: usize,
+        portion: usize,
         block: usize,
         stored: &[u64],
         _: Damaged,
     ) -> Error {
-        let offset = piece * super::PIECE_BYTES + block * encoded.block_bytes();
+        let offset = portion * super::PORTION_BYTES + block * encoded.block_bytes();
         Error::Corrupt {
             backend: self.inner.name(),
             handle: None,

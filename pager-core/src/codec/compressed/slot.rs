@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::codec::Scheme;
-use crate::codec::workspace::PIECE_BYTES;
+use crate::codec::workspace::PORTION_BYTES;
 
 const WORD_BYTES: usize = size_of::<u64>();
 
@@ -24,7 +24,7 @@ pub struct CodecSlot<S>(pub(super) Form<S>);
 pub(super) enum Form<S> {
     /// As it is.
     Plain(S),
-    /// Smaller. Most backends have small slots, and most payloads one piece.
+    /// Smaller. Most backends have small slots, and most payloads one portion.
     Encoded(Box<Encoded<S>>),
 }
 
@@ -33,17 +33,17 @@ pub(super) enum Form<S> {
 pub(super) struct Encoded<S> {
     pub(super) scheme: Scheme,
     pub(super) len_bytes: usize,
-    /// One for every [`PIECE_BYTES`], the last one shorter.
-    pub(super) pieces: Box<[Piece<S>]>,
+    /// One for every [`PORTION_BYTES`], the last one shorter.
+    pub(super) portions: Box<[Portion<S>]>,
 }
 
 /// What was encoded and stored together.
 #[derive(Debug)]
-pub(super) struct Piece<S> {
+pub(super) struct Portion<S> {
     pub(super) slot: S,
     /// Words that the backend beneath was given.
     pub(super) stored_words: usize,
-    /// The word at which each block ends; empty for a piece that is stored as it is.
+    /// The word at which each block ends; empty for a portion that is stored as it is.
     pub(super) ends: Box<[u32]>,
 }
 
@@ -53,42 +53,42 @@ impl<S> Encoded<S> {
         self.scheme.block_bytes()
     }
 
-    /// The parts of the pieces that make bytes `range` of the payload: each the number
-    /// of a piece, and bytes of it.
-    pub(super) fn pieces_of(
+    /// The parts of the portions that make bytes `range` of the payload: each the number
+    /// of a portion, and bytes of it.
+    pub(super) fn portions_of(
         &self,
         range: &Range<usize>,
     ) -> impl Iterator<Item = (usize, Range<usize>)> + use<S> {
-        parts(range.clone(), PIECE_BYTES)
+        parts(range.clone(), PORTION_BYTES)
     }
 
-    /// Bytes that piece `index` decodes to.
-    pub(super) fn piece_len(&self, index: usize) -> usize {
-        (self.len_bytes - index * PIECE_BYTES).min(PIECE_BYTES)
+    /// Bytes that portion `index` decodes to.
+    pub(super) fn portion_len(&self, index: usize) -> usize {
+        (self.len_bytes - index * PORTION_BYTES).min(PORTION_BYTES)
     }
 
-    /// Bytes that this block of this piece decodes to.
-    pub(super) fn block_len(&self, piece: usize, block: usize) -> usize {
+    /// Bytes that this block of this portion decodes to.
+    pub(super) fn block_len(&self, portion: usize, block: usize) -> usize {
         let start = block * self.block_bytes();
-        (self.piece_len(piece) - start).min(self.block_bytes())
+        (self.portion_len(portion) - start).min(self.block_bytes())
     }
 
     /// Memory that it takes besides the slots.
     pub(super) fn memory_bytes(&self) -> usize {
-        let ends = |piece: &Piece<S>| size_of_val(&piece.ends[..]);
+        let ends = |portion: &Portion<S>| size_of_val(&portion.ends[..]);
         size_of::<Self>()
-            + size_of_val(&self.pieces[..])
-            + self.pieces.iter().map(ends).sum::<usize>()
+            + size_of_val(&self.portions[..])
+            + self.portions.iter().map(ends).sum::<usize>()
     }
 
     /// Bytes that the backend beneath was given.
     pub(super) fn stored_bytes(&self) -> usize {
-        let words = self.pieces.iter().map(|piece| piece.stored_words);
+        let words = self.portions.iter().map(|portion| portion.stored_words);
         words.sum::<usize>() * WORD_BYTES
     }
 }
 
-impl<S> Piece<S> {
+impl<S> Portion<S> {
     /// Whether it is stored as it is.
     pub(super) fn is_plain(&self) -> bool {
         self.ends.is_empty()
@@ -158,16 +158,16 @@ mod tests {
 
     #[test]
     fn blocks_are_read_from_one_device_block_to_another() {
-        let piece = Piece {
+        let portion = Portion {
             slot: (),
             stored_words: 1100,
             ends: Box::new([500, 600, 1100]),
         };
-        assert_eq!(piece.block(0), 0..500);
-        assert_eq!(piece.block(2), 600..1100);
-        assert_eq!(piece.device_blocks(1), 0..1024);
-        assert_eq!(piece.device_blocks(2), 512..1100);
-        assert_eq!(piece.stored_of(&(0..1), 100), 0..500);
-        assert_eq!(piece.stored_of(&(99..250), 100), 0..1100);
+        assert_eq!(portion.block(0), 0..500);
+        assert_eq!(portion.block(2), 600..1100);
+        assert_eq!(portion.device_blocks(1), 0..1024);
+        assert_eq!(portion.device_blocks(2), 512..1100);
+        assert_eq!(portion.stored_of(&(0..1), 100), 0..500);
+        assert_eq!(portion.stored_of(&(99..250), 100), 0..1100);
     }
 }

@@ -1,14 +1,14 @@
-//! The way out: a payload, encoded piece by piece, each piece stored as soon as it is
+//! The way out: a payload, encoded portion by portion, each portion stored as soon as it is
 //! whole. The chunks are emptied when the last one is.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::slot::{DEVICE_WORDS, Encoded, Form, Piece};
+use super::slot::{DEVICE_WORDS, Encoded, Form, Portion};
 use super::{CodecSlot, Compressed, ELEMENT_WIDTH};
 use crate::codec::block::encode;
 use crate::codec::chooser::{Choice, copy_words};
-use crate::codec::workspace::{PIECE_BYTES, Workspace};
+use crate::codec::workspace::{PORTION_BYTES, Workspace};
 use crate::codec::{Codec, Scheme};
 use crate::{Backend, Error, Payload, Result};
 
@@ -17,12 +17,12 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// Payloads of fewer bytes take as many blocks of a device whatever becomes of them.
 const LEAST_BYTES: usize = 8 << 10;
 
-/// What a payload, or a piece, has to shrink to, in sixteenths.
+/// What a payload, or a portion, has to shrink to, in sixteenths.
 const MOST_SIXTEENTHS: usize = 15;
 
-/// What has become of the first piece, or of the next.
+/// What has become of the first portion, or of the next.
 enum Outcome<S> {
-    Stored(Piece<S>),
+    Stored(Portion<S>),
     /// It would not be smaller.
     Larger,
 }
@@ -104,7 +104,7 @@ impl<B: Backend> Compressed<B> {
         choice.map(|choice| (choice.scheme, Some(choice)))
     }
 
-    /// Encodes and stores a payload; `None` if its first piece would not be smaller.
+    /// Encodes and stores a payload; `None` if its first portion would not be smaller.
     /// The chunks stay as they are.
     ///
     /// # Errors
@@ -116,28 +116,28 @@ impl<B: Backend> Compressed<B> {
         payload: &Payload<'_>,
         workspace: &mut Workspace,
     ) -> Result<Option<Encoded<B::Slot>>> {
-        const PIECE_WORDS: usize = PIECE_BYTES / WORD_BYTES;
+        const PORTION_WORDS: usize = PORTION_BYTES / WORD_BYTES;
         let mut unfinished = Unfinished {
             backend: self,
-            pieces: with_room_for(payload.len().div_ceil(PIECE_WORDS))?,
+            portions: with_room_for(payload.len().div_ceil(PORTION_WORDS))?,
         };
-        for start in (0..payload.len()).step_by(PIECE_WORDS) {
-            let words = start..(start + PIECE_WORDS).min(payload.len());
-            let piece = match self.encode_piece(scheme, payload, &words, workspace)? {
-                Outcome::Stored(piece) => piece,
+        for start in (0..payload.len()).step_by(PORTION_WORDS) {
+            let words = start..(start + PORTION_WORDS).min(payload.len());
+            let portion = match self.encode_portion(scheme, payload, &words, workspace)? {
+                Outcome::Stored(portion) => portion,
                 Outcome::Larger if start == 0 => return Ok(None),
-                Outcome::Larger => self.copy_piece(payload, &words, workspace)?,
+                Outcome::Larger => self.copy_portion(payload, &words, workspace)?,
             };
-            unfinished.pieces.push(piece);
+            unfinished.portions.push(portion);
         }
         Ok(Some(Encoded {
             scheme,
             len_bytes: payload.len_bytes(),
-            pieces: std::mem::take(&mut unfinished.pieces).into_boxed_slice(),
+            portions: std::mem::take(&mut unfinished.portions).into_boxed_slice(),
         }))
     }
 
-    fn encode_piece(
+    fn encode_portion(
         &self,
         scheme: Scheme,
         payload: &Payload<'_>,
@@ -166,7 +166,7 @@ impl<B: Backend> Compressed<B> {
                 return Ok(Outcome::Larger);
             }
             stored.extend_from_slice(block)?;
-            ends.push(u32::try_from(stored.len()).expect("a piece is some MiB"));
+            ends.push(u32::try_from(stored.len()).expect("a portion is some MiB"));
         }
         // Whole blocks of a device can be written from where they lie.
         stored.resize(stored.len().next_multiple_of(DEVICE_WORDS), 0)?;
@@ -177,13 +177,13 @@ impl<B: Backend> Compressed<B> {
         self.give(stored, ends).map(Outcome::Stored)
     }
 
-    /// Stores a piece as it is, for others of its payload are encoded.
-    fn copy_piece(
+    /// Stores a portion as it is, for others of its payload are encoded.
+    fn copy_portion(
         &self,
         payload: &Payload<'_>,
         words: &Range<usize>,
         workspace: &mut Workspace,
-    ) -> Result<Piece<B::Slot>> {
+    ) -> Result<Portion<B::Slot>> {
         let stored = &mut workspace.stored;
         stored.clear();
         let mut chunks = Cursor::new(payload, words.start);
@@ -195,11 +195,11 @@ impl<B: Backend> Compressed<B> {
         self.give(stored, Vec::new())
     }
 
-    fn give(&self, stored: &[u64], ends: Vec<u32>) -> Result<Piece<B::Slot>> {
+    fn give(&self, stored: &[u64], ends: Vec<u32>) -> Result<Portion<B::Slot>> {
         let transfer = self.meter.writes.begin();
         let slot = self.inner.page_out(&mut Payload::of_words(stored))?;
         transfer.done(size_of_val(stored));
-        Ok(Piece {
+        Ok(Portion {
             slot,
             stored_words: stored.len(),
             ends: ends.into_boxed_slice(),
@@ -226,13 +226,13 @@ fn with_room_for<T>(count: usize) -> Result<Vec<T>> {
 /// by a panic of the backend beneath.
 struct Unfinished<'a, B: Backend> {
     backend: &'a Compressed<B>,
-    pieces: Vec<Piece<B::Slot>>,
+    portions: Vec<Portion<B::Slot>>,
 }
 
 impl<B: Backend> Drop for Unfinished<'_, B> {
     fn drop(&mut self) {
-        for piece in self.pieces.drain(..) {
-            self.backend.inner.free(piece.slot);
+        for portion in self.portions.drain(..) {
+            self.backend.inner.free(portion.slot);
         }
     }
 }
