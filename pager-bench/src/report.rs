@@ -1,8 +1,9 @@
 //! [`Report`]: one run of the merge, as a line of JSON or a few for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use pager::ResidencyStats;
+use pager::{CodecStats, ResidencyStats, Scheme};
 use serde::{Deserialize, Serialize};
 
 use crate::GIB;
@@ -23,6 +24,8 @@ pub struct Setting {
     pub io_threads: usize,
     /// Whether the file backend may keep checksums; seed never does.
     pub checksums: bool,
+    /// What was done with chunks on their way out: `off`, `auto`, or a scheme.
+    pub codec: String,
     /// The scratch directory, whether or not the backend uses it.
     pub scratch: String,
 }
@@ -83,6 +86,64 @@ pub struct Report {
     pub latency_us: Percentiles,
     /// What the residency layer did.
     pub residency: Resident,
+    /// What the codec did, in build and merge.
+    pub encoded: Encoded,
+}
+
+/// What the codec did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Encoded {
+    /// Bytes of all chunks that were stored, before.
+    pub plain_bytes: u64,
+    /// The same, after.
+    pub stored_bytes: u64,
+    /// Bytes among them that were stored as they are.
+    pub passed_bytes: u64,
+    /// What was encoded, by scheme.
+    pub schemes: BTreeMap<String, EncodedBy>,
+}
+
+/// What was encoded by one scheme.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncodedBy {
+    /// Chunks.
+    pub payloads: u64,
+    /// Their bytes before.
+    pub plain_bytes: u64,
+    /// Their bytes after.
+    pub stored_bytes: u64,
+    /// Time to encode them, on all threads.
+    pub encode_s: f64,
+    /// Bytes that were decoded.
+    pub decoded_bytes: u64,
+    /// Time to decode them, on all threads.
+    pub decode_s: f64,
+}
+
+impl From<&CodecStats> for Encoded {
+    fn from(stats: &CodecStats) -> Self {
+        let used = Scheme::ALL.map(|scheme| (scheme, stats.of(scheme)));
+        Self {
+            plain_bytes: stats.plain_bytes(),
+            stored_bytes: stats.stored_bytes(),
+            passed_bytes: stats.passed_bytes,
+            schemes: used
+                .into_iter()
+                .filter(|(_, of)| of.payloads > 0)
+                .map(|(scheme, of)| {
+                    let by = EncodedBy {
+                        payloads: of.payloads,
+                        plain_bytes: of.plain_bytes,
+                        stored_bytes: of.stored_bytes,
+                        encode_s: of.encode_time.as_secs_f64(),
+                        decoded_bytes: of.decoded_bytes,
+                        decode_s: of.decode_time.as_secs_f64(),
+                    };
+                    (scheme.to_string(), by)
+                })
+                .collect(),
+        }
+    }
 }
 
 /// What the residency layer did, in build and merge.
@@ -182,6 +243,7 @@ impl Report {
             },
             latency_us: Percentiles::from(&outcome.latencies),
             residency: Resident::from(&outcome.residency),
+            encoded: Encoded::from(&outcome.codec),
         }
     }
 }
@@ -260,11 +322,33 @@ impl fmt::Display for Report {
             resident.stalls,
             resident.stall_longest_us
         )?;
+        if self.setting.codec != "off" {
+            writeln!(f, "codec {}: {}", self.setting.codec, self.encoded)?;
+        }
         match (&self.mismatch, self.verified) {
             (Some(mismatch), _) => write!(f, "WRONG: {mismatch}"),
             (None, true) => write!(f, "verified: every word of the output is right"),
             (None, false) => write!(f, "not verified"),
         }
+    }
+}
+
+impl fmt::Display for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        let (plain, stored) = (mib(self.plain_bytes), mib(self.stored_bytes));
+        write!(f, "{plain} MiB became {stored}")?;
+        for (scheme, by) in &self.schemes {
+            let (plain, stored) = (mib(by.plain_bytes), mib(by.stored_bytes));
+            write!(
+                f,
+                "; {scheme} {plain} became {stored} in {:.2} s, and {} in {:.2} s back",
+                by.encode_s,
+                mib(by.decoded_bytes),
+                by.decode_s
+            )?;
+        }
+        write!(f, "; {} stored as they are", mib(self.passed_bytes))
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Store`]: where chunks are between build and merge.
 
-use pager::{Handle, Pager, ResidencyStats, Reuse};
+use pager::{CodecStats, Handle, Pager, ResidencyStats, Reuse};
 
 use crate::buffer::Buffer;
 
@@ -76,6 +76,15 @@ impl Store {
         match self {
             Self::None => ResidencyStats::default(),
             Self::Pager(pager) => pager.residency().stats(),
+        }
+    }
+
+    /// What the codec has done, if there is a pager.
+    #[must_use]
+    pub fn codec(&self) -> CodecStats {
+        match self {
+            Self::None => CodecStats::default(),
+            Self::Pager(pager) => pager.codec_stats(),
         }
     }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
-use pager::{BackendChoice, BackendKind, Pager, Preset};
+use pager::{BackendChoice, BackendKind, Codec, Pager, Preset};
 use pager_bench::buffer::Buffer;
 use pager_bench::data::DataKind;
 use pager_bench::measure::Host;
@@ -66,6 +66,9 @@ struct Args {
     /// difference.
     #[arg(long)]
     no_checksums: bool,
+    /// What is done with chunks on their way out: off, auto, or a scheme by name.
+    #[arg(long, default_value_t)]
+    codec: Codec,
     /// Share of all chunks that are dropped as soon as they are paged out.
     #[arg(long, default_value_t = 0.0)]
     die_young: f64,
@@ -124,6 +127,7 @@ fn merge(args: &Args) -> Result<ExitCode> {
         chunks: chunks.to_owned(),
         io_threads: args.io_threads,
         checksums: !args.no_checksums,
+        codec: args.codec.to_string(),
         scratch: scratch.display().to_string(),
     };
     let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
@@ -191,6 +195,7 @@ fn store(args: &Args, kind: Option<BackendKind>) -> Result<Store> {
         .backend(kind)
         .preset(args.preset)
         .io_threads(args.io_threads)
+        .codec(args.codec)
         .checksums(!args.no_checksums);
     if let Some(budget) = args.budget {
         builder = builder.budget_bytes(usize::try_from(budget.as_u64())?);

@@ -21,7 +21,7 @@ use std::thread;
 pub use config::{Config, doomed_below, is_doomed};
 pub use worker::{Wrong, mix};
 
-use pager::ResidencyStats;
+use pager::{CodecStats, ResidencyStats};
 
 use crate::CHUNK_BYTES;
 use crate::buffer::Buffer;
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// What the residency layer had done when the merge was over.
     pub residency: ResidencyStats,
+    /// What the codec had done by then.
+    pub codec: CodecStats,
     /// The output chains were read back and found right; `None` if they were
     /// not read back.
     pub verdict: Option<Result<(), Wrong>>,
@@ -76,6 +78,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
     let ((build, build_stored_s), (merge, merge_stored_s)) = phases?;
     let peak_rss_bytes = proc::peak_rss_bytes();
     let residency = store.residency();
+    let codec = store.codec();
     let verdict = if config.verify {
         on_each(&mut workers, Worker::verify)?;
         let wrong = workers.iter().find_map(|worker| worker.wrong());
@@ -103,6 +106,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
         peak_anon_rss_bytes,
         latencies,
         residency,
+        codec,
         verdict,
     })
 }

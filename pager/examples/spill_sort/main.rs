@@ -68,6 +68,10 @@ struct Options {
     /// Scratch directory of the file backend [default: $PAGER_SCRATCH, else /var/tmp].
     #[arg(long)]
     scratch: Option<PathBuf>,
+    /// What is done with columns on their way out: off, auto, or a scheme by name.
+    #[cfg(feature = "codec")]
+    #[arg(long, default_value_t)]
+    codec: pager::Codec,
 }
 
 fn main() -> ExitCode {
@@ -130,6 +134,10 @@ fn make_pager(options: &Options, plan: &Plan) -> pager::Result<Pager> {
     let mut builder = Pager::builder()
         .backend(options.backend)
         .preset(options.preset);
+    #[cfg(feature = "codec")]
+    {
+        builder = builder.codec(options.codec);
+    }
     if options.preset == Preset::Fast {
         let pager_bytes = usize::try_from(plan.pager_bytes).unwrap_or(usize::MAX);
         builder = builder.budget_bytes(pager_bytes);

@@ -118,12 +118,41 @@ fn print_pager(summary: &Summary<'_>) -> Result<(), OutputError> {
         size(total.paged_out_bytes),
         total.pageouts
     ))?;
+    #[cfg(feature = "codec")]
+    print_codec(&summary.pager.codec_stats())?;
     print(format_args!(
         "paged in   {} in {} range reads and {} takes",
         size(total.read_bytes + total.taken_bytes),
         total.reads,
         total.takes
     ))
+}
+
+/// What became of the bytes on their way out, by scheme.
+#[cfg(feature = "codec")]
+fn print_codec(stats: &pager::CodecStats) -> Result<(), OutputError> {
+    let (plain, stored) = (stats.plain_bytes(), stats.stored_bytes());
+    if stats.codec == pager::Codec::Off {
+        return Ok(());
+    }
+    print(format_args!(
+        "codec      {}: {} became {}, {} of it as it was",
+        stats.codec,
+        size(plain),
+        size(stored),
+        size(stats.passed_bytes)
+    ))?;
+    for scheme in pager::Scheme::ALL {
+        let of = stats.of(scheme);
+        if of.payloads > 0 {
+            print(format_args!(
+                "           {scheme}: {} became {}",
+                size(of.plain_bytes),
+                size(of.stored_bytes)
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 fn size(bytes: u64) -> String {
