@@ -99,6 +99,10 @@ pub struct Encoded {
     pub stored_bytes: u64,
     /// Bytes among them that were stored as they are.
     pub passed_bytes: u64,
+    /// Times that all schemes were tried on a sample.
+    pub trials: u64,
+    /// Time that choosing took, trials included.
+    pub choosing_s: f64,
     /// What was encoded, by scheme.
     pub schemes: BTreeMap<String, EncodedBy>,
 }
@@ -127,6 +131,8 @@ impl From<&CodecStats> for Encoded {
             plain_bytes: stats.plain_bytes(),
             stored_bytes: stats.stored_bytes(),
             passed_bytes: stats.passed_bytes,
+            trials: stats.trials,
+            choosing_s: stats.choosing_time.as_secs_f64(),
             schemes: used
                 .into_iter()
                 .filter(|(_, of)| of.payloads > 0)
@@ -348,7 +354,13 @@ impl fmt::Display for Encoded {
                 by.decode_s
             )?;
         }
-        write!(f, "; {} stored as they are", mib(self.passed_bytes))
+        write!(
+            f,
+            "; {} stored as they are; {} trials, and {:.3} s to choose",
+            mib(self.passed_bytes),
+            self.trials,
+            self.choosing_s
+        )
     }
 }
 

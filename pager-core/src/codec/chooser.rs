@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Instant;
 
 use super::Scheme;
 use super::block::{ElementWidth, encode, fingerprint};
@@ -30,7 +29,7 @@ const TRIAL_PERIOD: u32 = 64;
 /// Classes that are remembered; when there are more, all are forgotten.
 const MAX_CLASSES: usize = 64;
 
-/// What choosing a scheme has to save of the time without one.
+/// What a scheme has to save of the time that the best before it takes, or none.
 const LEAST_GAIN: f64 = 0.02;
 
 /// How far from what was expected a payload may come out before there is a trial.
@@ -80,33 +79,30 @@ impl Chooser {
         let class = known.unwrap_or_else(|| {
             let mut shares = [1.0; Scheme::ALL.len()];
             for scheme in Scheme::ALL.into_iter().filter(|scheme| scheme.is_enabled()) {
-                let start = Instant::now();
                 let blocks = sample.chunks(trial_bytes(scheme));
                 let stored: usize = blocks
                     .map(|block| size_of_val(encode(scheme, width, block, scratch)))
                     .sum();
                 shares[scheme.index()] = share(stored, sample.len());
-                if !meter.knows(scheme) {
-                    meter.encoded(scheme, sample.len(), start.elapsed());
-                }
             }
             self.remember(key, shares)
         });
         let device = meter.device_nanos();
-        let best = Scheme::ALL
-            .into_iter()
-            .map(|scheme| {
-                let share = class.shares[scheme.index()];
-                (scheme, share, meter.scheme_nanos(scheme) + device * share)
-            })
-            .min_by(|left, right| left.2.total_cmp(&right.2));
-        let choice = best
-            .filter(|(_, _, nanos)| *nanos < device * (1.0 - LEAST_GAIN))
-            .map(|(scheme, share, _)| Choice {
-                scheme,
-                class: key,
-                share,
-            });
+        let mut choice = None;
+        let mut least_nanos = device;
+        for scheme in Scheme::ALL {
+            let share = class.shares[scheme.index()];
+            let nanos = meter.scheme_nanos(scheme) + device * share;
+            // The cheap ones come first, and one after them has to be better.
+            if nanos < least_nanos * (1.0 - LEAST_GAIN) {
+                least_nanos = nanos;
+                choice = Some(Choice {
+                    scheme,
+                    class: key,
+                    share,
+                });
+            }
+        }
         (choice, is_trial)
     }
 

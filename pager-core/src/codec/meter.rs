@@ -151,11 +151,6 @@ impl Meter {
         }
     }
 
-    /// Whether it is known what encoding by `scheme` takes here.
-    pub(super) fn knows(&self, scheme: Scheme) -> bool {
-        self.encode[scheme.index()].get().is_some()
-    }
-
     /// Nanoseconds to write a stored byte and to read it again, now.
     pub(super) fn device_nanos(&self) -> f64 {
         let write = self.writes.nanos_now(DEVICE_NANOS);

@@ -32,11 +32,10 @@ impl<B: Backend> Compressed<B> {
         if self.codec == Codec::Off || payload.len_bytes() < LEAST_BYTES {
             return self.pass(payload);
         }
-        let Some(mut workspace) = self.workspaces.large_soon()? else {
+        let Some((scheme, choice)) = self.choose(payload)? else {
             return self.pass(payload);
         };
-        let Some((scheme, choice)) = self.choose(payload, &mut workspace) else {
-            drop(workspace);
+        let Some(mut workspace) = self.workspaces.large_soon()? else {
             return self.pass(payload);
         };
         match self.encode_all(scheme, payload, &mut workspace)? {
@@ -84,24 +83,20 @@ impl<B: Backend> Compressed<B> {
     }
 
     /// The scheme for this payload, and why, if it was not told.
-    fn choose(
-        &self,
-        payload: &Payload<'_>,
-        workspace: &mut Workspace,
-    ) -> Option<(Scheme, Option<Choice>)> {
-        let Codec::Auto = self.codec else {
-            return match self.codec {
-                Codec::Always(scheme) if scheme.is_enabled() => Some((scheme, None)),
-                _ => None,
-            };
-        };
+    fn choose(&self, payload: &Payload<'_>) -> Result<Option<(Scheme, Option<Choice>)>> {
+        match self.codec {
+            Codec::Auto => {}
+            Codec::Always(scheme) if scheme.is_enabled() => return Ok(Some((scheme, None))),
+            _ => return Ok(None),
+        }
         let start = Instant::now();
+        let mut workspace = self.workspaces.small()?;
         let (choice, is_trial) =
             self.chooser
-                .choose(payload, ELEMENT_WIDTH, &self.meter, workspace);
+                .choose(payload, ELEMENT_WIDTH, &self.meter, &mut workspace);
         self.counters.choosing_nanos.add_time(start.elapsed());
         self.counters.trials.add(usize::from(is_trial));
-        choice.map(|choice| (choice.scheme, Some(choice)))
+        Ok(choice.map(|choice| (choice.scheme, Some(choice))))
     }
 
     /// Encodes and stores a payload; `None` if its first portion would not be smaller.
