@@ -38,7 +38,7 @@ pub(super) struct Workspace {
     /// A block that straddles chunks, or a sample, joined.
     pub(super) joined: Vec<u64>,
     /// What it costs, given back with it.
-    _charge: Option<TransferCharge>,
+    charge: Option<TransferCharge>,
 }
 
 impl Workspace {
@@ -48,7 +48,7 @@ impl Workspace {
             stored: ChunkBuf::with_capacity_in(&Arena::shared(), words)?,
             scratch: Scratch::new(),
             joined: Vec::new(),
-            _charge: None,
+            charge: None,
         })
     }
 }
@@ -106,27 +106,16 @@ impl Workspaces {
         if large.made == LARGE_COUNT {
             return Ok(None);
         }
-        let charge = match self.memory.get() {
-            Some(memory) => {
-                let bytes = SizeClass::for_bytes(PORTION_BYTES).bytes() + Scratch::BYTES;
-                match memory.try_hold(bytes) {
-                    // At rest from the first: who waits for a buffer of a transfer does
-                    // not wait for this one, which its holder may keep meanwhile.
-                    Some(charge) => {
-                        charge.rest();
-                        Some(charge)
-                    }
-                    None => return Ok(None),
-                }
-            }
-            None => None,
-        };
+        let charge = self.charge(PORTION_BYTES);
+        if charge.is_none() && self.memory.get().is_some() {
+            return Ok(None);
+        }
         large.made += 1;
         drop(large);
         match Workspace::new(PORTION_BYTES) {
             Ok(workspace) => Ok(Some(self.lend(
                 Workspace {
-                    _charge: charge,
+                    charge,
                     ..workspace
                 },
                 true,
@@ -170,9 +159,23 @@ impl Workspaces {
         let idle = lock(&self.small).pop();
         let workspace = match idle {
             Some(workspace) => workspace,
-            None => Workspace::new(SMALL_BYTES)?,
+            None => Workspace {
+                // Without room in the budget it is made all the same, and not kept.
+                charge: self.charge(SMALL_BYTES),
+                ..Workspace::new(SMALL_BYTES)?
+            },
         };
         Ok(self.lend(workspace, false))
+    }
+
+    /// Counts a workspace with room for so many stored bytes, if there is room for it
+    /// in the budget. It is at rest from the first: who waits for a buffer of a transfer
+    /// does not wait for this one, whose holder may wait for such a buffer.
+    fn charge(&self, bytes: usize) -> Option<TransferCharge> {
+        let bytes = SizeClass::for_bytes(bytes).bytes() + Scratch::BYTES;
+        let charge = self.memory.get()?.try_hold(bytes)?;
+        charge.rest();
+        Some(charge)
     }
 
     fn lend(&self, workspace: Workspace, is_large: bool) -> Lent<'_> {
@@ -210,8 +213,9 @@ impl Drop for Lent<'_> {
             self.pool.returned.notify_one();
             return;
         }
+        let is_counted = workspace.charge.is_some() || self.pool.memory.get().is_none();
         let mut small = lock(&self.pool.small);
-        if small.len() < SMALL_KEPT {
+        if is_counted && small.len() < SMALL_KEPT {
             small.push(workspace);
         } else {
             // Freed after the lock, for it may cost a system call.
@@ -226,5 +230,57 @@ impl fmt::Debug for Workspaces {
         f.debug_struct("Workspaces")
             .field("large", &lock(&self.large).made)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(pager_shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_workspaces_are_few_and_come_back() {
+        let pool = Workspaces::new();
+        let mut lent: Vec<_> = (0..LARGE_COUNT)
+            .map(|_| pool.large().unwrap().expect("there is one more"))
+            .collect();
+        assert!(pool.large().unwrap().is_none(), "no more than those");
+        let start = Instant::now();
+        assert!(
+            pool.large_soon().unwrap().is_none(),
+            "nobody gives one back"
+        );
+        assert!(start.elapsed() >= PATIENCE);
+        lent[0].stored.push(7).unwrap();
+        let place = lent[0].stored.as_ptr();
+        lent.truncate(1);
+        drop(lent);
+        let again: Vec<_> = (0..LARGE_COUNT)
+            .map(|_| pool.large_soon().unwrap().expect("all are back"))
+            .collect();
+        assert!(again.iter().any(|it| it.stored.as_ptr() == place));
+    }
+
+    #[test]
+    fn whoever_waits_gets_the_one_that_comes_back() {
+        let pool = Workspaces::new();
+        let mut lent: Vec<_> = (0..LARGE_COUNT).map(|_| pool.large().unwrap()).collect();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                // As often as it takes: each time it waits for a moment only.
+                std::iter::repeat_with(|| pool.large_soon().unwrap())
+                    .find(Option::is_some)
+                    .is_some()
+            });
+            drop(lent.pop());
+            assert!(waiting.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn small_workspaces_are_there_for_everybody() {
+        let pool = Workspaces::new();
+        let lent: Vec<_> = (0..3 * SMALL_KEPT).map(|_| pool.small().unwrap()).collect();
+        drop(lent);
+        assert_eq!(lock(&pool.small).len(), SMALL_KEPT, "and few are kept");
     }
 }

@@ -247,6 +247,28 @@ mod tests {
         assert!(window.is_full());
     }
 
+    #[cfg(feature = "codec")]
+    #[test]
+    fn a_part_is_filled_whole_or_not_at_all() {
+        let mut spare = [MaybeUninit::uninit(); 4];
+        let mut window = Window::new(&mut spare);
+        window.copy_from(&[1]);
+        let error = window.fill_part(2, |part| {
+            part.copy_from(&[9]);
+            Ok(())
+        });
+        assert!(matches!(error, Err(crate::Error::Io { .. })));
+        assert_eq!(window.remaining_words(), 3);
+        window
+            .fill_part(2, |part| {
+                part.copy_from(&[2, 3]);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(window.remaining_words(), 1);
+        assert_eq!(window.last_filled(8), 3u64.to_ne_bytes());
+    }
+
     #[test]
     #[should_panic(expected = "front part")]
     fn a_fill_that_returns_other_memory_is_refused() {

@@ -123,12 +123,18 @@ const fn sampled_place(at: usize) -> usize {
 
 /// The least and the greatest of them.
 fn bounds<T: Element>(numbers: &[T; VECTOR]) -> (T, T) {
-    let (mut least, mut most) = (numbers[0], numbers[0]);
-    for &number in numbers {
-        least = least.min(number);
-        most = most.max(number);
+    // Several of each, so that the compiler takes vectors of them and no branches, which
+    // what ascends at random would have the processor guess.
+    const LANES: usize = 8;
+    let (mut least, mut most) = ([numbers[0]; LANES], [numbers[0]; LANES]);
+    for lanes in numbers.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            least[lane] = least[lane].min(lanes[lane]);
+            most[lane] = most[lane].max(lanes[lane]);
+        }
     }
-    (least, most)
+    let least = least.into_iter().fold(numbers[0], T::min);
+    (least, most.into_iter().fold(numbers[0], T::max))
 }
 
 /// The least number, unless a few are so far below the others that it is better
