@@ -86,6 +86,18 @@ fn is_refused<T>(outcome: Result<T>) -> bool {
     outcome.is_err_and(|error| is_foreign(&error))
 }
 
+/// A codec has done nothing.
+#[cfg(feature = "codec")]
+fn codec_did_nothing(pager: &Pager) -> bool {
+    pager.codec_stats().plain_bytes() == 0
+}
+
+/// Without a codec there is nobody to ask.
+#[cfg(not(feature = "codec"))]
+fn codec_did_nothing(_: &Pager) -> bool {
+    true
+}
+
 /// A page-out of any chunks is refused and leaves them.
 fn pages_nothing_out(pageout: impl Fn(&mut [Vec<u64>]) -> bool) -> bool {
     let mut chunks = [vec![1, 2, 3], Vec::new()];
@@ -144,6 +156,7 @@ const METHODS: &[Call<Inherited>] = &[
             .iter()
             .all(|pager| is_refused(pager.set_scratch_dir("/var/tmp")))
     }),
+    ("Pager::codec_stats", |it| codec_did_nothing(it.pager)),
     ("Pager::scratch_dir", |it| {
         it.pager.scratch_dir().is_none() && it.moving.scratch_dir().is_none()
     }),
@@ -279,6 +292,13 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     }),
     ("preset", |it| pager::preset() == it.pager.preset()),
     ("scratch_dir", |_| pager::scratch_dir().is_none()),
+    ("codec_stats", |_| {
+        #[cfg(feature = "codec")]
+        let did_nothing = pager::codec_stats().plain_bytes() == 0;
+        #[cfg(not(feature = "codec"))]
+        let did_nothing = true;
+        did_nothing
+    }),
     ("budget_bytes", |_| pager::budget_bytes() > 0),
     ("residency", |_| is_refused(pager::residency().flush())),
     ("set_budget", |_| is_refused(pager::set_budget(0))),

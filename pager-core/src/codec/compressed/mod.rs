@@ -66,7 +66,7 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// # }
 ///
 /// let registry = Registry::new(Compressed::new(InMemory, Codec::Always(Scheme::Delta)));
-/// let handle = registry.pageout(&mut [(0..100_000).collect()])?;
+/// let handle = registry.pageout(&mut [(0..100_000).collect::<Vec<u64>>()])?;
 /// let mut words = Vec::new();
 /// handle.read_at(50_000, 2, &mut words)?;
 /// assert_eq!(words, [50_000, 50_001]);
