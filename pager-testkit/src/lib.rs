@@ -61,7 +61,13 @@ pub use keeping_backend::{KeepingBackend, KeptChunks};
 pub use memory_backend::MemoryBackend;
 pub use null_backend::NullBackend;
 
+use std::time::{Duration, Instant};
+
 use pager_core::{Backend, Registry, Stats};
+
+/// Longer than a background thread holds a payload that was dropped meanwhile, on a
+/// machine that does much else.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// The registry's statistics once nothing is under way: under a budget, whatever
 /// is resident has been handed to the backend first.
@@ -70,11 +76,19 @@ pub fn settled_stats<B: Backend>(registry: &Registry<B>) -> Stats {
     residency
         .flush()
         .expect("a healthy backend takes what is resident");
-    // A fetch whose payload was dropped meanwhile ends by itself.
-    while residency.stats().fetching_bytes > 0 {
+    // What a background thread does with a payload that is dropped meanwhile ends by
+    // itself, and then the payload leaves the backend. Should it stay, the caller finds
+    // it in what this returns.
+    let deadline = Instant::now() + MAX_WAIT;
+    loop {
+        let stats = registry.stats();
+        let is_settled = residency.stats().fetching_bytes == 0
+            && stats.backend.logical_bytes <= stats.logical_bytes;
+        if is_settled || Instant::now() >= deadline {
+            return stats;
+        }
         std::thread::yield_now();
     }
-    registry.stats()
 }
 
 /// The example of the package's front page, compiled and run.
