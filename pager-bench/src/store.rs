@@ -34,7 +34,9 @@ impl Store {
         match self {
             Self::None => Ok(Stored::Chunk(std::mem::take(chunk))),
             Self::Pager(pager) => pager
-                .pageout_hinted(std::slice::from_mut(chunk), reuse)
+                .options()
+                .reuse(reuse)
+                .pageout(std::slice::from_mut(chunk))
                 .map(Stored::Handle),
         }
     }

@@ -62,4 +62,4 @@ pub use memory::{
     ProcessStamp, SizeClass, Window,
 };
 pub use payload::{Chunk, OwnedChunk, Payload};
-pub use registry::{Handle, HandleInfo, Registry, Reuse, Stats};
+pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};

@@ -120,11 +120,20 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
             && is_refused(it.registry.pageout(&mut it.bufs))
             && it.bufs[1].len() >= WORDS
     }),
-    ("Registry::pageout_hinted", |it| {
-        pages_nothing_out(|chunks| is_refused(it.registry.pageout_hinted(chunks, Reuse::Soon)))
+    ("Registry::options", |it| {
+        !format!("{:?}", it.registry.options()).is_empty()
     }),
-    ("Registry::pageout_each", |it| {
-        pages_nothing_out(|chunks| is_refused(it.registry.pageout_each(chunks)))
+    ("PageoutOptions::reuse", |it| {
+        let _same = it.registry.options().reuse(Reuse::Soon);
+        true
+    }),
+    ("PageoutOptions::pageout", |it| {
+        pages_nothing_out(|chunks| {
+            is_refused(it.registry.options().reuse(Reuse::Soon).pageout(chunks))
+        })
+    }),
+    ("PageoutOptions::pageout_each", |it| {
+        pages_nothing_out(|chunks| is_refused(it.registry.options().pageout_each(chunks)))
     }),
     ("Registry::read_at", |it| {
         let mut dst = ChunkBuf::new();
@@ -351,7 +360,10 @@ fn every_function_answers_in_a_child_whatever_its_parent_is_doing() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     assert_complete(
         OF_REGISTRIES,
-        &methods(&["Registry", "Handle", "Residency"], &source),
+        &methods(
+            &["Registry", "PageoutOptions", "Handle", "Residency"],
+            &source,
+        ),
     );
     assert_complete(OF_MEMORY, &methods(&["Arena", "ChunkBuf"], &source));
 

@@ -1,10 +1,8 @@
 //! When payloads move: the memory budget that all backends of a pager share, and
 //! the operations on many payloads at once.
 
-use pager_core::{Chunk, Residency, Result, Reuse};
+use pager_core::{Residency, Result};
 
-#[cfg(any(feature = "swap", feature = "file"))]
-use crate::BackendKind;
 use crate::{Handle, Pager};
 
 impl Pager {
@@ -62,54 +60,6 @@ impl Pager {
     #[must_use]
     pub fn residency(&self) -> &Residency {
         &self.residency
-    }
-
-    /// [`pageout`](Self::pageout), and says when the payload is expected to be
-    /// wanted again.
-    ///
-    /// # Errors
-    ///
-    /// As for [`pageout`](Self::pageout).
-    pub fn pageout_hinted<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Handle> {
-        match self.selector.get().enabled()? {
-            #[cfg(feature = "swap")]
-            BackendKind::Swap => self.swap.pageout_hinted(chunks, reuse).map(Handle::Swap),
-            #[cfg(feature = "file")]
-            BackendKind::File => {
-                let open = self.file.for_pageout()?;
-                open.pageout_hinted(chunks, reuse).map(Handle::File)
-            }
-            #[cfg(not(all(feature = "swap", feature = "file")))]
-            other => {
-                let _ = (chunks, reuse);
-                Err(other.disabled())
-            }
-        }
-    }
-
-    /// Pages out every chunk as a payload of its own: all or none.
-    ///
-    /// # Errors
-    ///
-    /// As for [`pageout`](Self::pageout); every chunk is then as it was.
-    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle>> {
-        match self.selector.get().enabled()? {
-            #[cfg(feature = "swap")]
-            BackendKind::Swap => {
-                let handles = self.swap.pageout_each(chunks)?;
-                Ok(handles.into_iter().map(Handle::Swap).collect())
-            }
-            #[cfg(feature = "file")]
-            BackendKind::File => {
-                let handles = self.file.for_pageout()?.pageout_each(chunks)?;
-                Ok(handles.into_iter().map(Handle::File).collect())
-            }
-            #[cfg(not(all(feature = "swap", feature = "file")))]
-            other => {
-                let _ = chunks;
-                Err(other.disabled())
-            }
-        }
     }
 
     /// Hints that all of these payloads will be read or taken soon, in this order.

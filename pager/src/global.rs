@@ -20,9 +20,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use once_cell::race::OnceBox;
-use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, Reuse, TakeError};
+use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, TakeError};
 
-use crate::{BackendKind, Handle, Pager, PagerStats, Preset};
+use crate::{BackendKind, Handle, PageoutOptions, Pager, PagerStats, Preset};
 
 /// The first one wins. Nobody waits: a forked child would wait for a thread of its
 /// parent's that was about to make one. Of two threads that both find none, one
@@ -93,31 +93,9 @@ pub fn pageout<C: Chunk>(chunks: &mut [C]) -> Result<Handle> {
     pager().pageout(chunks)
 }
 
-/// [`Pager::pageout_to`] through the process-wide pager.
-///
-/// # Errors
-///
-/// As there.
-pub fn pageout_to<C: Chunk>(kind: BackendKind, chunks: &mut [C]) -> Result<Handle> {
-    pager().pageout_to(kind, chunks)
-}
-
-/// [`Pager::pageout_each`] through the process-wide pager.
-///
-/// # Errors
-///
-/// As there.
-pub fn pageout_each<C: Chunk>(chunks: &mut [C]) -> Result<Vec<Handle>> {
-    pager().pageout_each(chunks)
-}
-
-/// [`Pager::pageout_hinted`] through the process-wide pager.
-///
-/// # Errors
-///
-/// As there.
-pub fn pageout_hinted<C: Chunk>(chunks: &mut [C], reuse: Reuse) -> Result<Handle> {
-    pager().pageout_hinted(chunks, reuse)
+/// [`Pager::options`] of the process-wide pager.
+pub fn options() -> PageoutOptions<'static> {
+    pager().options()
 }
 
 /// [`Pager::preset`] of the process-wide pager.

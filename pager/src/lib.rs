@@ -12,7 +12,7 @@
 //!
 //! let pager = Pager::new();
 //! let mut column: Vec<u64> = (0..1 << 18).collect();
-//! let handle = pager.pageout_to(BackendKind::Swap, std::slice::from_mut(&mut column))?;
+//! let handle = pager.options().backend(BackendKind::Swap).pageout(std::slice::from_mut(&mut column))?;
 //! assert!(column.is_empty());
 //!
 //! let mut part = Vec::new();
@@ -82,6 +82,7 @@ mod handle;
 mod kind;
 #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
 mod layer;
+mod pageout;
 mod pager;
 mod preset;
 #[cfg(feature = "file")]
@@ -96,14 +97,15 @@ pub use diagnose::{diagnose, diagnose_at};
 #[cfg(feature = "codec")]
 pub use global::codec_stats;
 pub use global::{
-    backend, budget_bytes, flush, handles, install, pageout, pageout_each, pageout_hinted,
-    pageout_to, prefetch, prefetch_at, prefetch_many, preset, read_at, read_at_many, residency,
-    set_backend, set_budget, set_scratch_dir, shutdown, stats, take, write_back,
+    backend, budget_bytes, flush, handles, install, options, pageout, prefetch, prefetch_at,
+    prefetch_many, preset, read_at, read_at_many, residency, set_backend, set_budget,
+    set_scratch_dir, shutdown, stats, take, write_back,
 };
 #[cfg(feature = "file")]
 pub use global::{reap, scratch_dir};
 pub use handle::Handle;
 pub use kind::{BackendKind, ParseNameError};
+pub use pageout::PageoutOptions;
 pub use pager::Pager;
 pub use preset::Preset;
 pub use stats::PagerStats;

@@ -12,7 +12,7 @@ use pager_core::{
 };
 
 use crate::selector::Selector;
-use crate::{BackendKind, Handle, PagerBuilder, PagerStats, Preset};
+use crate::{BackendKind, Handle, PageoutOptions, PagerBuilder, PagerStats, Preset};
 
 /// The backends of this build behind one set of operations.
 ///
@@ -193,30 +193,13 @@ impl Pager {
     /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) in a build
     /// without backends. Every chunk is then as it was.
     pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle> {
-        self.pageout_to(self.selector.get(), chunks)
+        self.options().pageout(chunks)
     }
 
-    /// [`pageout`](Self::pageout) through a backend named here and now.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn pageout_to<C: Chunk>(&self, kind: BackendKind, chunks: &mut [C]) -> Result<Handle> {
-        match kind.enabled()? {
-            #[cfg(feature = "swap")]
-            BackendKind::Swap => self.swap.pageout(chunks).map(Handle::Swap),
-            #[cfg(feature = "file")]
-            BackendKind::File => {
-                // Held until the handle counts: see `ScratchCell`.
-                let open = self.file.for_pageout()?;
-                open.pageout(chunks).map(Handle::File)
-            }
-            #[cfg(not(all(feature = "swap", feature = "file")))]
-            other => {
-                let _ = chunks;
-                Err(other.disabled())
-            }
-        }
+    /// Page-outs that say more than their chunks: through which backend they go,
+    /// when they are expected to be wanted again.
+    pub fn options(&self) -> PageoutOptions<'_> {
+        PageoutOptions::new(self)
     }
 
     /// Appends `len` words from word `offset` on to `dst`.

@@ -75,7 +75,9 @@ fn what_is_idle_is_unmapped_before_there_is_no_memory() {
     let bytes = |bytes: usize| ChunkBuf::with_capacity(bytes / 8);
     let pager = Pager::builder().budget_bytes(0).build().unwrap();
     let handle = pager
-        .pageout_to(BackendKind::Swap, &mut [vec![1; 40 * MIB / 8]])
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [vec![1; 40 * MIB / 8]])
         .unwrap();
     let leave_idle = || {
         drop((0..15).map(|_| bytes(4 * MIB).unwrap()).collect::<Vec<_>>());

@@ -27,7 +27,11 @@ fn a_column_goes_out_smaller_and_comes_back(
     #[values(BackendKind::Swap, BackendKind::File)] kind: BackendKind,
 ) {
     let (pager, _scratch) = pager(Codec::Always(Scheme::Pack));
-    let handle = pager.pageout_to(kind, &mut [column()]).unwrap();
+    let handle = pager
+        .options()
+        .backend(kind)
+        .pageout(&mut [column()])
+        .unwrap();
     let stats = pager.codec_stats();
     assert_eq!(stats.codec, Codec::Always(Scheme::Pack));
     assert_eq!(stats.plain_bytes(), 2_400_000);
@@ -48,7 +52,9 @@ fn without_being_told_nothing_is_encoded() {
     let settings = Pager::builder().scratch_dir(scratch.path()).budget_bytes(0);
     let pager = settings.build().unwrap();
     let handle = pager
-        .pageout_to(BackendKind::File, &mut [column()])
+        .options()
+        .backend(BackendKind::File)
+        .pageout(&mut [column()])
         .unwrap();
     assert_eq!(pager.codec_stats().plain_bytes(), 0);
     drop(handle);
@@ -59,7 +65,9 @@ fn what_a_codec_did_is_not_forgotten_with_its_scratch_directory() {
     let (pager, _first) = pager(Codec::Always(Scheme::Pack));
     drop(
         pager
-            .pageout_to(BackendKind::File, &mut [column()])
+            .options()
+            .backend(BackendKind::File)
+            .pageout(&mut [column()])
             .unwrap(),
     );
     let second = tempfile::tempdir_in("/var/tmp").unwrap();

@@ -95,7 +95,9 @@ fn a_switch_affects_later_pageouts_only() {
     pager.set_backend(BackendKind::File).unwrap();
     let late = pager.pageout(&mut [words(2, 5000)]).unwrap();
     let named = pager
-        .pageout_to(BackendKind::Swap, &mut [words(3, 5000)])
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [words(3, 5000)])
         .unwrap();
     assert_eq!(pager.backend(), BackendKind::File);
     assert_eq!(early.backend(), BackendKind::Swap);
@@ -154,7 +156,9 @@ fn handles_outlive_their_pager() {
     let Scratched { pager, root: _root } = scratched(BackendKind::File, Preset::Fast);
     let in_file = pager.pageout(&mut [words(1, 9999)]).unwrap();
     let in_swap = pager
-        .pageout_to(BackendKind::Swap, &mut [words(2, 9999)])
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [words(2, 9999)])
         .unwrap();
     drop(pager);
     let mut back = Vec::new();
@@ -188,7 +192,9 @@ fn stats_and_listing_cover_both_backends() {
     let Scratched { pager, root: _root } = budgeted(BackendKind::Swap, 0);
     let swap = pager.pageout(&mut [words(1, 1000)]).unwrap();
     let file = pager
-        .pageout_to(BackendKind::File, &mut [words(2, 2000)])
+        .options()
+        .backend(BackendKind::File)
+        .pageout(&mut [words(2, 2000)])
         .unwrap();
     let stats = pager.stats();
     assert_eq!(stats.active, BackendKind::Swap);
@@ -223,7 +229,9 @@ fn stats_and_listing_cover_both_backends() {
 fn a_pager_that_never_needs_files_opens_no_directory() {
     let pager = Pager::new();
     let handle = pager
-        .pageout_to(BackendKind::Swap, &mut [words(1, 10)])
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [words(1, 10)])
         .unwrap();
     assert_eq!(handle.len(), 10);
     assert_eq!(pager.scratch_dir(), None);
@@ -313,7 +321,9 @@ fn a_pageout_over_the_quota_leaves_the_chunks_untouched() {
     assert_eq!(pager.stats().total.failed_pageouts, 1);
     // The other backend has no such limit.
     pager
-        .pageout_to(BackendKind::Swap, std::slice::from_mut(&mut chunk))
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(std::slice::from_mut(&mut chunk))
         .unwrap();
     assert!(chunk.is_empty());
 }
@@ -340,7 +350,10 @@ fn one_budget_bounds_both_backends() {
         .map(|seed| {
             let kind = BackendKind::ALL[seed % 2];
             let mut chunk = words(seed as u64, 16_000);
-            let handle = pager.pageout_to(kind, std::slice::from_mut(&mut chunk));
+            let handle = pager
+                .options()
+                .backend(kind)
+                .pageout(std::slice::from_mut(&mut chunk));
             handle.unwrap()
         })
         .collect();
@@ -364,7 +377,7 @@ fn pageout_each_makes_one_handle_a_chunk(
 ) {
     let Scratched { pager, root: _root } = budgeted(kind, budget_bytes);
     let mut chunks: Vec<_> = (0..5).map(|seed| words(seed, 3000)).collect();
-    let handles = pager.pageout_each(&mut chunks).unwrap();
+    let handles = pager.options().pageout_each(&mut chunks).unwrap();
     assert!(chunks.iter().all(Vec::is_empty));
     for (seed, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.backend(), kind);
@@ -395,7 +408,9 @@ fn reaping_leaves_a_live_directory_alone() {
         .build()
         .unwrap();
     let handle = neighbour
-        .pageout_to(BackendKind::File, &mut [words(1, 1000)])
+        .options()
+        .backend(BackendKind::File)
+        .pageout(&mut [words(1, 1000)])
         .unwrap();
     pager.reap().unwrap();
     assert!(neighbour.scratch_dir().unwrap().is_dir());
@@ -414,7 +429,9 @@ fn many_threads_may_open_the_scratch_directory_at_once() {
             scope.spawn(move || {
                 pager.set_scratch_dir(root).unwrap();
                 let handle = pager
-                    .pageout_to(BackendKind::File, &mut [words(seed, 1000)])
+                    .options()
+                    .backend(BackendKind::File)
+                    .pageout(&mut [words(seed, 1000)])
                     .unwrap();
                 let mut back = Vec::new();
                 pager.take(handle, &mut back).unwrap();

@@ -385,7 +385,7 @@ fn buf(expected: &[u64]) -> ChunkBuf {
 fn page_out<C: Chunk>(pager: &Pager, kind: BackendKind, chunks: &mut [C]) -> Kept {
     let before: Vec<Vec<u64>> = chunks.iter().map(|chunk| chunk.words().to_vec()).collect();
     let handle = insist("pageout", || {
-        let paged_out = pager.pageout_to(kind, chunks);
+        let paged_out = pager.options().backend(kind).pageout(chunks);
         for (chunk, before) in chunks.iter().zip(&before) {
             let expected = if paged_out.is_ok() { &[] } else { &before[..] };
             assert!(chunk.words() == expected, "chunks are moved or untouched");

@@ -17,7 +17,9 @@ fn a_backend_that_is_not_in_the_build_is_a_typed_error() {
         let mut chunk = vec![1, 2, 3];
         let errors = [
             pager
-                .pageout_to(kind, std::slice::from_mut(&mut chunk))
+                .options()
+                .backend(kind)
+                .pageout(std::slice::from_mut(&mut chunk))
                 .err(),
             Pager::builder().backend(kind).build().err(),
         ];

@@ -39,7 +39,7 @@ impl Inherited {
         let payload = |kind| {
             [WORDS, 0].map(|len| {
                 let chunk = (0..len).collect::<Vec<u64>>();
-                pager.pageout_to(kind, &mut [chunk]).unwrap()
+                pager.options().backend(kind).pageout(&mut [chunk]).unwrap()
             })
         };
         Self {
@@ -166,17 +166,25 @@ const METHODS: &[Call<Inherited>] = &[
     ("Pager::pageout", |it| {
         pages_nothing_out(|chunks| is_refused(it.pager.pageout(chunks)))
     }),
-    ("Pager::pageout_to", |it| {
+    ("Pager::options", |it| {
+        !format!("{:?}", it.pager.options()).is_empty()
+    }),
+    ("PageoutOptions::backend", |it| {
         BackendKind::ALL.into_iter().all(|kind| {
-            pages_nothing_out(|chunks| is_refused(it.pager.pageout_to(kind, chunks)))
-                && is_refused(it.moving.pageout_to(kind, &mut [vec![1]]))
+            pages_nothing_out(|chunks| is_refused(it.pager.options().backend(kind).pageout(chunks)))
+                && is_refused(it.moving.options().backend(kind).pageout(&mut [vec![1]]))
         })
     }),
-    ("Pager::pageout_hinted", |it| {
-        pages_nothing_out(|chunks| is_refused(it.pager.pageout_hinted(chunks, Reuse::Late)))
+    ("PageoutOptions::reuse", |it| {
+        pages_nothing_out(|chunks| {
+            is_refused(it.pager.options().reuse(Reuse::Late).pageout(chunks))
+        })
     }),
-    ("Pager::pageout_each", |it| {
-        pages_nothing_out(|chunks| is_refused(it.pager.pageout_each(chunks)))
+    ("PageoutOptions::pageout", |it| {
+        pages_nothing_out(|chunks| is_refused(it.moving.options().pageout(chunks)))
+    }),
+    ("PageoutOptions::pageout_each", |it| {
+        pages_nothing_out(|chunks| is_refused(it.pager.options().pageout_each(chunks)))
     }),
     ("Pager::read_at", |it| {
         it.each_full(|handle| reads_nothing(|at, len, dst| it.pager.read_at(handle, at, len, dst)))
@@ -279,16 +287,14 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     ("pageout", |_| {
         pages_nothing_out(|chunks| is_refused(pager::pageout(chunks)))
     }),
-    ("pageout_to", |_| {
-        BackendKind::ALL
-            .into_iter()
-            .all(|kind| pages_nothing_out(|chunks| is_refused(pager::pageout_to(kind, chunks))))
-    }),
-    ("pageout_each", |_| {
-        pages_nothing_out(|chunks| is_refused(pager::pageout_each(chunks)))
-    }),
-    ("pageout_hinted", |_| {
-        pages_nothing_out(|chunks| is_refused(pager::pageout_hinted(chunks, Reuse::Late)))
+    ("options", |_| {
+        let options = pager::options().reuse(Reuse::Late);
+        let refuses = |kind| {
+            let options = options.backend(kind);
+            pages_nothing_out(|chunks| is_refused(options.pageout(chunks)))
+                && pages_nothing_out(|chunks| is_refused(options.pageout_each(chunks)))
+        };
+        BackendKind::ALL.into_iter().all(refuses)
     }),
     ("preset", |it| pager::preset() == it.pager.preset()),
     ("scratch_dir", |_| pager::scratch_dir().is_none()),
@@ -395,7 +401,10 @@ fn a_read_is_refused_before_anybody_looks_at_its_ranges() {
 #[test]
 fn every_function_answers_in_a_child_whatever_its_parent_is_doing() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    assert_complete(METHODS, &methods(&["Pager", "Handle"], &source));
+    assert_complete(
+        METHODS,
+        &methods(&["Pager", "PageoutOptions", "Handle"], &source),
+    );
     assert_complete(FUNCTIONS, &functions(&source.join("global.rs")));
 
     let roots = [(); 3].map(|()| tempfile::tempdir_in("/var/tmp").unwrap());

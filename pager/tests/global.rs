@@ -24,7 +24,10 @@ fn the_free_functions_work_on_one_pager() {
     let in_swap = pager::pageout(&mut [words(1, 1000)]).unwrap();
     pager::set_backend(BackendKind::File).unwrap();
     let in_file = pager::pageout(&mut [words(2, 1000)]).unwrap();
-    let named = pager::pageout_to(BackendKind::Swap, &mut [words(3, 1000)]).unwrap();
+    let named = pager::options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [words(3, 1000)])
+        .unwrap();
     assert_eq!(pager::handles().len(), 3);
     assert_eq!(pager::stats().file.unwrap().live_handles, 1);
 

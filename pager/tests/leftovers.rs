@@ -35,10 +35,13 @@ fn leave_secrets(pager: &Pager, kind: BackendKind, len: usize) {
     let mut handles = Vec::new();
     for number in 0..SECRETS.min(2 + (1 << 18) / len) {
         let handle = if number % 2 == 0 {
-            pager.pageout_to(kind, &mut [vec![SECRET; len]])
+            pager
+                .options()
+                .backend(kind)
+                .pageout(&mut [vec![SECRET; len]])
         } else {
             let buf = ChunkBuf::try_from(&vec![SECRET; len][..]).unwrap();
-            pager.pageout_to(kind, &mut [buf])
+            pager.options().backend(kind).pageout(&mut [buf])
         };
         handles.push(handle.unwrap());
     }
@@ -94,7 +97,11 @@ fn a_reader_sees_nothing_of_what_was_freed(
     for (seed, len) in (0..).zip(LENS) {
         leave_secrets(&pager, kind, len + 300);
         let expected = words(seed, len);
-        let handle = pager.pageout_to(kind, &mut [expected.clone()]).unwrap();
+        let handle = pager
+            .options()
+            .backend(kind)
+            .pageout(&mut [expected.clone()])
+            .unwrap();
         pager.flush().unwrap();
         look_at_everything(handle, &expected);
     }
@@ -124,7 +131,11 @@ fn the_last_block_of_an_extent_holds_the_payload_and_zeros(
         let expected = words(seed, len);
         let (front, back) = expected.split_at(len / 2);
         let mut chunks = [front.to_vec(), back.to_vec()];
-        let handle = pager.pageout_to(BackendKind::File, &mut chunks).unwrap();
+        let handle = pager
+            .options()
+            .backend(BackendKind::File)
+            .pageout(&mut chunks)
+            .unwrap();
         pager.flush().unwrap();
 
         let padding = padding_on_disk(root.path(), &expected);
@@ -171,7 +182,9 @@ fn a_file_of_the_seed_mode_holds_the_payload_and_nothing_else() {
         leave_secrets(&pager, BackendKind::File, len + 300);
         let expected = words(seed, len);
         let handle = pager
-            .pageout_to(BackendKind::File, &mut [expected.clone()])
+            .options()
+            .backend(BackendKind::File)
+            .pageout(&mut [expected.clone()])
             .unwrap();
         let files: Vec<_> = fs::read_dir(pager.scratch_dir().unwrap())
             .unwrap()

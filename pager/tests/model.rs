@@ -92,7 +92,11 @@ fn apply(pager: &Pager, live: &mut Vec<Model>, operation: Operation) {
         }
         Operation::PageOutTo { kind, seed, len } => {
             let words = words(seed, len);
-            let handle = pager.pageout_to(kind, &mut [words.clone()]).unwrap();
+            let handle = pager
+                .options()
+                .backend(kind)
+                .pageout(&mut [words.clone()])
+                .unwrap();
             live.push(Model {
                 handle,
                 words,

@@ -112,13 +112,18 @@ fn assert_refused<T>(outcome: Result<T, Error>) {
 
 /// Without memory a page-out succeeds, or says so and leaves its chunk as it was.
 fn page_out<C: Chunk>(pager: &Pager, kind: BackendKind, mut chunk: C, expected: &[u64]) -> Handle {
-    let paged_out = without_memory(|| pager.pageout_to(kind, std::slice::from_mut(&mut chunk)));
+    let paged_out = without_memory(|| {
+        pager
+            .options()
+            .backend(kind)
+            .pageout(std::slice::from_mut(&mut chunk))
+    });
     match paged_out {
         Ok(handle) => handle,
         refused => {
             assert_refused(refused);
             assert!(chunk.words() == expected, "the chunk is as it was");
-            pager.pageout_to(kind, &mut [chunk]).unwrap()
+            pager.options().backend(kind).pageout(&mut [chunk]).unwrap()
         }
     }
 }
@@ -204,8 +209,18 @@ fn where_nothing_can_be_mapped_every_operation_says_so_and_nothing_is_lost(
     let _turn = TURN.lock();
     let (pager, _root) = pager(Preset::Fast, 0);
     let expected = words(3, LEN);
-    let stored = pager.pageout_to(kind, &mut [expected.clone()]).unwrap();
-    let other = (0..5).map(|_| pager.pageout_to(kind, &mut [expected.clone()]).unwrap());
+    let stored = pager
+        .options()
+        .backend(kind)
+        .pageout(&mut [expected.clone()])
+        .unwrap();
+    let other = (0..5).map(|_| {
+        pager
+            .options()
+            .backend(kind)
+            .pageout(&mut [expected.clone()])
+            .unwrap()
+    });
     let others: Vec<Handle> = other.collect();
     // One slot is free, for what follows.
     drop(ChunkBuf::with_capacity(LEN).unwrap());
@@ -220,7 +235,7 @@ fn where_nothing_can_be_mapped_every_operation_says_so_and_nothing_is_lost(
     let mut chunk = [expected.clone()];
     if kind == BackendKind::Swap {
         // A slot of the arena is what a page-out needs, and there is none.
-        assert_refused(pager.pageout_to(kind, &mut chunk));
+        assert_refused(pager.options().backend(kind).pageout(&mut chunk));
         assert!(chunk[0] == expected, "the chunk is as it was");
     }
     let mut dst = ChunkBuf::new();
@@ -262,12 +277,21 @@ fn a_staging_buffer_that_cannot_be_had_is_an_error_of_its_page_out() {
     }]);
     let held = exhaust((2 << 20) / 8);
     let mut chunk = [expected.clone()];
-    assert_refused(pager.pageout_to(BackendKind::File, &mut chunk));
+    assert_refused(
+        pager
+            .options()
+            .backend(BackendKind::File)
+            .pageout(&mut chunk),
+    );
     assert!(chunk[0] == expected, "the chunk is as it was");
     drop(held);
     // Nothing was held if this is the first test to want such a buffer.
     drop(injection);
-    let handle = pager.pageout_to(BackendKind::File, &mut chunk).unwrap();
+    let handle = pager
+        .options()
+        .backend(BackendKind::File)
+        .pageout(&mut chunk)
+        .unwrap();
     let mut dst = Vec::new();
     handle.take(&mut dst).unwrap();
     assert!(dst == expected, "every word comes back");
@@ -302,7 +326,11 @@ fn a_fetch_buffer_that_cannot_be_had_loses_nothing() {
     let (pager, _root) = pager(Preset::Fast, 64 << 20);
     let expected = words(5, LEN);
     let buf = ChunkBuf::try_from(&expected[..]).unwrap();
-    let handle = pager.pageout_to(BackendKind::File, &mut [buf]).unwrap();
+    let handle = pager
+        .options()
+        .backend(BackendKind::File)
+        .pageout(&mut [buf])
+        .unwrap();
     pager.flush().unwrap();
     let injection = Injection::begin(&[Fault {
         call: Call::Mmap,

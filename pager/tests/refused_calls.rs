@@ -144,7 +144,7 @@ fn use_it(pager: &Pager, row: &Row) {
         }
         let mut buf = ChunkBuf::with_capacity(1 << 18).unwrap();
         buf.resize(1 << 18, 7).unwrap();
-        let handle = pager.pageout_to(*kind, &mut [buf]).unwrap();
+        let handle = pager.options().backend(*kind).pageout(&mut [buf]).unwrap();
         let mut back = ChunkBuf::new();
         handle.take(&mut back).unwrap();
         assert!(back.iter().all(|word| *word == 7) && back.len() == 1 << 18);
@@ -157,7 +157,9 @@ fn use_it(pager: &Pager, row: &Row) {
 fn children_are_told_apart() {
     let pager = Pager::builder().budget_bytes(0).build().unwrap();
     let handle = pager
-        .pageout_to(BackendKind::Swap, &mut [vec![1; 700]])
+        .options()
+        .backend(BackendKind::Swap)
+        .pageout(&mut [vec![1; 700]])
         .unwrap();
     let mut buf = ChunkBuf::try_from(&[7; 700][..]).unwrap();
     let is_told = |buf: &mut ChunkBuf| {

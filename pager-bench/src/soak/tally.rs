@@ -52,9 +52,9 @@ pub enum Operation {
 /// All of them, with how often out of `WEIGHTS` each is drawn.
 pub const OPERATIONS: [(Operation, &str, usize); 17] = [
     (Operation::Pageout, "pageout", 200),
-    (Operation::PageoutTo, "pageout_to", 60),
+    (Operation::PageoutTo, "pageout_to_backend", 60),
     (Operation::PageoutEach, "pageout_each", 40),
-    (Operation::PageoutHinted, "pageout_hinted", 60),
+    (Operation::PageoutHinted, "pageout_with_reuse", 60),
     (Operation::ReadAt, "read_at", 200),
     (Operation::ReadAtMany, "read_at_many", 100),
     (Operation::Take, "take", 170),

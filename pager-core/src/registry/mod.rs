@@ -28,7 +28,7 @@ use table::Table;
 
 pub use handle::Handle;
 pub(crate) use home::Home;
-pub use pageout::Reuse;
+pub use pageout::{PageoutOptions, Reuse};
 pub use stats::{HandleInfo, Stats};
 
 use crate::backend::Backend;

@@ -24,6 +24,60 @@ pub enum Reuse {
     Late,
 }
 
+/// What a page-out says beyond its chunks, made by [`Registry::options`]. Can be used
+/// for any number of page-outs.
+///
+/// ```
+/// # use pager_core::{Registry, Reuse};
+/// # fn example<B: pager_core::Backend>(registry: &Registry<B>) -> pager_core::Result<()> {
+/// let late = registry.options().reuse(Reuse::Late);
+/// let handle = late.pageout(&mut [vec![1, 2, 3]])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct PageoutOptions<'a, B: Backend> {
+    registry: &'a Registry<B>,
+    reuse: Reuse,
+}
+
+impl<B: Backend> Clone for PageoutOptions<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for PageoutOptions<'_, B> {}
+
+impl<B: Backend> PageoutOptions<'_, B> {
+    /// Says when the payload is expected to be wanted again.
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// Pages out `chunks` as one payload: their words, joined in order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Registry::pageout`].
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
+        self.registry
+            .counted(|registry| registry.try_pageout(chunks, self.reuse))
+    }
+
+    /// Pages out every chunk as a payload of its own: all or none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Registry::pageout`]; every chunk is then as it was.
+    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
+        self.registry
+            .counted(|registry| registry.try_pageout_each(chunks, self.reuse))
+    }
+}
+
 impl<B: Backend> Registry<B> {
     /// Pages out `chunks` as one payload: their words, joined in order.
     ///
@@ -37,30 +91,20 @@ impl<B: Backend> Registry<B> {
     /// make room for it; every chunk is then as it was. [`Error::ShutDown`] after
     /// the residency layer was shut down.
     pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
-        self.pageout_hinted(chunks, Reuse::Unknown)
+        self.options().pageout(chunks)
     }
 
-    /// As [`pageout`](Self::pageout), and says when the payload is expected to be
-    /// wanted again.
-    ///
-    /// # Errors
-    ///
-    /// As for [`pageout`](Self::pageout).
-    pub fn pageout_hinted<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Handle<B>> {
-        let paged_out = self.try_pageout(chunks, reuse);
-        if paged_out.is_err() {
-            self.shared.counters.add(Count::FailedPageouts, 1);
+    /// Page-outs that say more than their chunks.
+    pub fn options(&self) -> PageoutOptions<'_, B> {
+        PageoutOptions {
+            registry: self,
+            reuse: Reuse::Unknown,
         }
-        paged_out
     }
 
-    /// Pages out every chunk as a payload of its own: all or none.
-    ///
-    /// # Errors
-    ///
-    /// As for [`pageout`](Self::pageout); every chunk is then as it was.
-    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
-        let paged_out = self.try_pageout_each(chunks);
+    /// What `pageout` gives; its failure is counted.
+    fn counted<T>(&self, pageout: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let paged_out = pageout(self);
         if paged_out.is_err() {
             self.shared.counters.add(Count::FailedPageouts, 1);
         }
@@ -91,7 +135,7 @@ impl<B: Backend> Registry<B> {
         paged_out
     }
 
-    fn try_pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
+    fn try_pageout_each<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Vec<Handle<B>>> {
         self.check_open()?;
         let full = chunks
             .iter()
@@ -103,14 +147,19 @@ impl<B: Backend> Registry<B> {
         let (charge, freed) = self.shared.engine().admit(bytes, 0)?;
         self.shared.engine().keep_buffer(freed);
         match charge {
-            Some(charge) if full > 0 => self.keep_each(chunks, charge),
+            Some(charge) if full > 0 => self.keep_each(chunks, charge, reuse),
             _ => self.store_each(chunks),
         }
     }
 
     /// Keeps the chunks that are not empty in memory, for which `charge` is the room,
     /// and stores those that are.
-    fn keep_each<C: Chunk>(&self, chunks: &mut [C], mut charge: Charge) -> Result<Vec<Handle<B>>> {
+    fn keep_each<C: Chunk>(
+        &self,
+        chunks: &mut [C],
+        mut charge: Charge,
+        reuse: Reuse,
+    ) -> Result<Vec<Handle<B>>> {
         // Whatever can fail comes first: copies, and the storing of empty payloads.
         let mut copies = Vec::with_capacity(chunks.len());
         let mut empty = Vec::new();
@@ -132,7 +181,7 @@ impl<B: Backend> Registry<B> {
                 }
                 let room = charge.split(payload.held_bytes());
                 let memory = payload.moved(copy);
-                Some(self.keep(&payload, (memory, room), Reuse::Unknown))
+                Some(self.keep(&payload, (memory, room), reuse))
             });
         Ok(kept.collect())
     }

@@ -200,7 +200,7 @@ fn pageout_each_makes_one_handle_a_chunk() {
     for budget_bytes in [0, 64 * CHUNK_BYTES] {
         let registry = under(MemoryBackend::new(), budget_bytes);
         let mut chunks = vec![chunk(0), Vec::new(), chunk(2)];
-        let handles = registry.pageout_each(&mut chunks).unwrap();
+        let handles = registry.options().pageout_each(&mut chunks).unwrap();
         assert!(chunks.iter().all(Vec::is_empty));
         for (handle, expected) in handles.into_iter().zip([chunk(0), Vec::new(), chunk(2)]) {
             let mut words = Vec::new();
@@ -217,7 +217,7 @@ fn a_failed_pageout_each_leaves_every_chunk_and_stores_none() {
     backend.fail_nth(Operation::PageOut, 3, Failure::OutOfSpace);
     let registry = Registry::new(backend);
     let mut chunks: Vec<_> = (0..4).map(chunk).collect();
-    let failed = registry.pageout_each(&mut chunks);
+    let failed = registry.options().pageout_each(&mut chunks);
     assert!(matches!(failed, Err(Error::OutOfSpace { .. })));
     assert_eq!(chunks, (0..4).map(chunk).collect::<Vec<_>>());
     assert_eq!(registry.live_handles(), 0);

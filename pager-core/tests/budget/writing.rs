@@ -203,7 +203,9 @@ fn all_but_the_last_few_late_are_written_before_the_budget_is_full() {
     }
     let pageout_late = |seed| {
         registry
-            .pageout_hinted(&mut [chunk(seed)], Reuse::Late)
+            .options()
+            .reuse(Reuse::Late)
+            .pageout(&mut [chunk(seed)])
             .unwrap()
     };
     let mut late: Vec<_> = (0..7).map(pageout_late).collect();
@@ -244,11 +246,15 @@ fn the_late_go_before_the_old_and_the_soon_are_passed_over() {
     let decoy = registry.pageout(&mut [chunk(0), chunk(1)]).unwrap();
     gate.await_waiting(Operation::PageOut, 1);
     let soon = registry
-        .pageout_hinted(&mut [chunk(2)], Reuse::Soon)
+        .options()
+        .reuse(Reuse::Soon)
+        .pageout(&mut [chunk(2)])
         .unwrap();
     let old = registry.pageout(&mut [chunk(3)]).unwrap();
     let late = registry
-        .pageout_hinted(&mut [chunk(4)], Reuse::Late)
+        .options()
+        .reuse(Reuse::Late)
+        .pageout(&mut [chunk(4)])
         .unwrap();
     let passed = gate.passed(Operation::PageOut);
     for _ in 0..2 {

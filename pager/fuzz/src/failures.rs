@@ -156,7 +156,7 @@ impl<B: Backend> Stage<B> {
                 check(done, &may_fail.page_outs);
             }
             Step::PageOutEach(lens) => {
-                let pageout = |chunks: &mut [Vec<u64>]| registry.pageout_each(chunks);
+                let pageout = |chunks: &mut [Vec<u64>]| registry.options().pageout_each(chunks);
                 check(
                     table.page_out_each(words(&lens), pageout),
                     &may_fail.page_outs,

@@ -81,8 +81,8 @@ impl PageOut<Handle> for Facade<'_> {
         match self.1 {
             Way::Selected => self.0.pageout(chunks),
             Way::To(kind) => FacadeTo(self.0, kind.into()).page_out(chunks),
-            Way::SoonWanted => self.0.pageout_hinted(chunks, Reuse::Soon),
-            Way::LateWanted => self.0.pageout_hinted(chunks, Reuse::Late),
+            Way::SoonWanted => self.0.options().reuse(Reuse::Soon).pageout(chunks),
+            Way::LateWanted => self.0.options().reuse(Reuse::Late).pageout(chunks),
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) struct FacadeTo<'a>(pub(super) &'a Pager, pub(super) BackendKind);
 
 impl PageOut<Handle> for FacadeTo<'_> {
     fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle> {
-        self.0.pageout_to(self.1, chunks)
+        self.0.options().backend(self.1).pageout(chunks)
     }
 }
 
@@ -165,7 +165,8 @@ impl Stage {
                 self.check_write(done);
             }
             Operation::PageOutEach(lens) => {
-                let done = table.page_out_each(words(&lens), |chunks| pager.pageout_each(chunks));
+                let done = table
+                    .page_out_each(words(&lens), |chunks| pager.options().pageout_each(chunks));
                 self.check_write(done);
             }
             Operation::Read(which, span) => {

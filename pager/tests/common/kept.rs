@@ -33,7 +33,7 @@ impl Kept {
         len: usize,
     ) -> Result<Self, Error> {
         let mut chunks = [filled(seed, 0..len / 3)?, filled(seed, len / 3..len)?];
-        match pager.pageout_to(kind, &mut chunks) {
+        match pager.options().backend(kind).pageout(&mut chunks) {
             Ok(handle) => {
                 assert!(chunks.iter().all(Vec::is_empty), "the chunks are moved");
                 Ok(Self { handle, seed, len })

@@ -77,7 +77,9 @@ impl Scene {
     fn pageout_to_file(&self) -> Handle {
         let paged_out = self
             .pager
-            .pageout_to(BackendKind::File, &mut [WORDS.to_vec()]);
+            .options()
+            .backend(BackendKind::File)
+            .pageout(&mut [WORDS.to_vec()]);
         paged_out.expect("there is room")
     }
 

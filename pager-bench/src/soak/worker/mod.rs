@@ -170,10 +170,10 @@ impl<'a> Worker<'a> {
     ) {
         let pager = self.shared.pager;
         let paged_out = match operation {
-            Operation::PageoutEach => pager.pageout_each(chunks),
+            Operation::PageoutEach => pager.options().pageout_each(chunks),
             Operation::PageoutTo => {
                 let kind = self.draw_backend();
-                let handle = pager.pageout_to(kind, chunks);
+                let handle = pager.options().backend(kind).pageout(chunks);
                 if let Ok(handle) = &handle
                     && handle.backend() != kind
                 {
@@ -184,7 +184,9 @@ impl<'a> Worker<'a> {
             Operation::PageoutHinted => {
                 let reuse = [Reuse::Soon, Reuse::Unknown, Reuse::Late][self.dice.below(3)];
                 pager
-                    .pageout_hinted(chunks, reuse)
+                    .options()
+                    .reuse(reuse)
+                    .pageout(chunks)
                     .map(|handle| vec![handle])
             }
             _ => pager.pageout(chunks).map(|handle| vec![handle]),
