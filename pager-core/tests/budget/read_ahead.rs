@@ -49,8 +49,10 @@ fn read_ahead_that_nobody_uses_makes_way_in_the_end() {
     }
     eventually("the fifth is fetched", || residency.stats().fetches == 5);
     let stats = residency.stats();
-    assert_eq!(stats.prefetch_waste, 1);
-    assert_eq!(stats.read_ahead_bytes, 4 * CHUNK_BYTES as u64);
+    // Two threads that look at the same moment may each let one go.
+    assert!((1..=2).contains(&stats.prefetch_waste), "{stats:?}");
+    let left = 5 - stats.prefetch_waste;
+    assert_eq!(stats.read_ahead_bytes, left * CHUNK_BYTES as u64);
 }
 
 #[test]
