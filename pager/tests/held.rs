@@ -114,7 +114,8 @@ fn the_bound_holds_for_callers_of_any_number(#[case] count: u32, #[case] budget_
             .map(|caller| {
                 let (pager, begin, most) = (&pager, &begin, &most);
                 scope.spawn(move || {
-                    let mut chunk = vec![caller; CHUNK_WORDS];
+                    // Not of zeros: the system gives no memory to those before they are written.
+                    let mut chunk = vec![caller + 1; CHUNK_WORDS];
                     let mut part = vec![caller; 1 << 10];
                     begin.wait();
                     begin.wait();

@@ -165,20 +165,20 @@ impl Charge {
         }
     }
 
-    /// The buffer of a transfer from now on waits for the next one.
-    pub(super) fn rest(&self) {
-        self.engine
-            .ledger
-            .turn(Kind::Transfer, Kind::Idle, self.bytes());
-        self.set_seat(Kind::Idle, false, None);
+    /// The buffer of a transfer from now on waits for the next one, if one more may.
+    pub(super) fn try_rest(&self) -> bool {
+        self.try_turn_buffer(Kind::Transfer, Kind::Idle)
     }
 
     /// It is in use again, if one more may be.
     pub(super) fn try_resume(&self) -> bool {
-        let ledger = &self.engine.ledger;
-        let may = ledger.try_turn(Kind::Idle, Kind::Transfer, self.bytes());
+        self.try_turn_buffer(Kind::Idle, Kind::Transfer)
+    }
+
+    fn try_turn_buffer(&self, from: Kind, to: Kind) -> bool {
+        let may = self.engine.ledger.try_turn(from, to, self.bytes());
         if may {
-            self.set_seat(Kind::Transfer, false, None);
+            self.set_seat(to, false, None);
         }
         may
     }

@@ -251,7 +251,11 @@ impl Ledger {
             Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
             Kind::Spare => limit_bytes / 8,
             Kind::Transfer => (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS)),
-            Kind::Clean | Kind::Idle | Kind::Bookkeeping => usize::MAX,
+            // Together no more than may be in use.
+            Kind::Idle => self
+                .share_bytes(Kind::Transfer, bytes)
+                .saturating_sub(self.bytes_of(Kind::Transfer)),
+            Kind::Clean | Kind::Bookkeeping => usize::MAX,
         }
     }
 

@@ -23,10 +23,11 @@ pub struct TransferMemory {
 pub struct TransferCharge(Charge);
 
 impl TransferCharge {
-    /// Counts the buffer as one that is kept for the next transfer, and that the backend
-    /// bounds the number of.
-    pub fn rest(&self) {
-        self.0.rest();
+    /// Counts the buffer as one that is kept for the next transfer; `false` if as many
+    /// are held as may be in use, and it has to go.
+    #[must_use]
+    pub fn try_rest(&self) -> bool {
+        self.0.try_rest()
     }
 
     /// Counts it as in use again; `false` if as many are in use as may be.

@@ -174,8 +174,7 @@ impl Workspaces {
     fn charge(&self, bytes: usize) -> Option<TransferCharge> {
         let bytes = SizeClass::for_bytes(bytes).bytes() + Scratch::BYTES;
         let charge = self.memory.get()?.try_hold(bytes)?;
-        charge.rest();
-        Some(charge)
+        charge.try_rest().then_some(charge)
     }
 
     fn lend(&self, workspace: Workspace, is_large: bool) -> Lent<'_> {

@@ -45,10 +45,10 @@ impl StagingPool {
         let _ = self.memory.set(memory.clone());
         // Those that were made before, for a trial.
         let mut idle = std::mem::take(&mut *self.lock());
-        for idle in &mut idle {
+        idle.retain_mut(|idle| {
             idle.charge = memory.try_hold(buffer_bytes());
-            idle.charge.iter().for_each(TransferCharge::rest);
-        }
+            idle.charge.as_ref().is_some_and(TransferCharge::try_rest)
+        });
         self.lock().append(&mut idle);
     }
 
@@ -149,9 +149,9 @@ impl Drop for Staging<'_> {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
         let charge = self.charge.take();
-        charge.iter().for_each(TransferCharge::rest);
+        let may_stay = charge.as_ref().is_none_or(TransferCharge::try_rest);
         let mut idle = self.pool.lock();
-        if idle.len() < KEPT_COUNT {
+        if may_stay && idle.len() < KEPT_COUNT {
             idle.push(Idle { words, charge });
         } else {
             // Freed after the lock, for it may cost a system call.
