@@ -22,6 +22,11 @@
 //! workspace   the buffers and scratch memory that it takes
 //! block       some KiB, encoded and decoded
 //! ```
+//!
+//! *Plain* is what the caller knows, *encoded* what a scheme made of it. A *portion* is
+//! 2 MiB of a payload, encoded and stored together; a *block* of it, of 16 or 64 KiB,
+//! decodes by itself; a *vector* is 1,024 elements of a block, packed to one width; an
+//! *exception* is an element that does not fit that width and is stored beside it.
 
 pub mod block;
 mod chooser;
