@@ -54,8 +54,12 @@ pub(crate) fn functions(file: &Path) -> BTreeSet<String> {
 
 /// The type of `impl<B: Backend> Registry<B> {`.
 fn type_of(line: &str) -> &str {
-    let words = line.trim_end_matches([' ', '{']).rsplit(' ').next();
-    words.unwrap_or_default().split('<').next().unwrap()
+    let declared = line.strip_prefix("impl").unwrap_or(line);
+    let named = match declared.strip_prefix('<') {
+        Some(generic) => generic.split_once("> ").map_or("", |(_, named)| named),
+        None => declared.trim_start(),
+    };
+    named.split(['<', ' ']).next().unwrap_or_default()
 }
 
 /// The name of the public function that this line begins to declare.
