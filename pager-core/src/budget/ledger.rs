@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Transfer,
     /// A buffer that waits for the next transfer.
     Idle,
+    /// What a backend works in besides the buffers of its transfers.
+    Workspace,
     /// What is remembered of a payload, wherever its bytes are.
     Bookkeeping,
 }
@@ -61,7 +63,10 @@ impl Kind {
 
     /// Whether it counts as used, and the limit is its limit.
     fn is_used(self) -> bool {
-        !matches!(self, Self::Transfer | Self::Idle | Self::Bookkeeping)
+        !matches!(
+            self,
+            Self::Transfer | Self::Idle | Self::Workspace | Self::Bookkeeping
+        )
     }
 
     /// The kind with this number, of those below [`COUNT`](Self::COUNT).
@@ -73,6 +78,7 @@ impl Kind {
             3 => Self::Spare,
             4 => Self::Transfer,
             5 => Self::Idle,
+            6 => Self::Workspace,
             _ => Self::Bookkeeping,
         }
     }
@@ -153,8 +159,9 @@ impl Ledger {
         self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping)
     }
 
-    fn transfer_bytes(&self) -> usize {
-        self.bytes_of(Kind::Transfer) + self.bytes_of(Kind::Idle)
+    pub(super) fn transfer_bytes(&self) -> usize {
+        let kinds = [Kind::Transfer, Kind::Idle, Kind::Workspace];
+        kinds.into_iter().map(|kind| self.bytes_of(kind)).sum()
     }
 
     pub(super) fn peak_resident_bytes(&self) -> usize {
@@ -226,7 +233,7 @@ impl Ledger {
         let share_bytes = self.share_bytes(kind, bytes);
         raise(of_kind, bytes, share_bytes).ok_or(Refusal::ShareIsFull)?;
         let mut used_bytes = self.used_bytes();
-        if matches!(kind, Kind::Transfer | Kind::Idle) {
+        if matches!(kind, Kind::Transfer | Kind::Idle | Kind::Workspace) {
             note_peak(&self.peak_transfer_bytes, self.transfer_bytes());
         }
         if kind.is_used() {
@@ -250,7 +257,9 @@ impl Ledger {
             // read ahead under a small budget.
             Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
             Kind::Spare => limit_bytes / 8,
-            Kind::Transfer => (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS)),
+            Kind::Transfer | Kind::Workspace => {
+                (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS))
+            }
             // Together no more than may be in use.
             Kind::Idle => self
                 .share_bytes(Kind::Transfer, bytes)

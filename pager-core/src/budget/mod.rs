@@ -293,7 +293,7 @@ impl Residency {
             dirty_bytes: bytes_of(Kind::Dirty),
             read_ahead_bytes: bytes_of(Kind::ReadAhead),
             spare_bytes: bytes_of(Kind::Spare),
-            transfer_bytes: bytes_of(Kind::Transfer) + bytes_of(Kind::Idle),
+            transfer_bytes: ledger.transfer_bytes() as u64,
             bookkeeping_bytes: bytes_of(Kind::Bookkeeping),
             ..engine.tally.snapshot()
         }
