@@ -55,6 +55,26 @@ pub enum Error {
         /// Bytes allowed.
         quota_bytes: u64,
     },
+    /// The quota of a [group](crate::Group) would be exceeded.
+    #[error(
+        "group {group:?}: {needed_bytes} bytes more would exceed the quota: {used_bytes} of {quota_bytes} bytes are in use"
+    )]
+    GroupQuotaExceeded {
+        /// What the group is called.
+        group: String,
+        /// Bytes that were to be paged out.
+        needed_bytes: u64,
+        /// Bytes of its payloads at that moment.
+        used_bytes: u64,
+        /// Bytes that they may be.
+        quota_bytes: u64,
+    },
+    /// Two settings contradict each other.
+    #[error("settings contradict each other: {what}")]
+    Contradiction {
+        /// Which.
+        what: &'static str,
+    },
     /// Stored bytes are not the bytes that were paged out.
     ///
     /// The payload lives on, and what else it holds can still be read. Neither
@@ -303,7 +323,10 @@ impl Error {
     /// Whether the same call may succeed once space has been freed.
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self, Self::OutOfSpace { .. } | Self::QuotaExceeded { .. })
+        matches!(
+            self,
+            Self::OutOfSpace { .. } | Self::QuotaExceeded { .. } | Self::GroupQuotaExceeded { .. }
+        )
     }
 }
 

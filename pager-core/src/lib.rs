@@ -53,8 +53,8 @@ mod sync;
 
 pub use backend::{Backend, ChunkKind, InPlace, Preferences, Usage};
 pub use budget::{
-    Residency, ResidencyBuilder, ResidencyStats, TransferCharge, TransferMemory,
-    default_budget_bytes,
+    Group, GroupStats, MemoryAccount, Residency, ResidencyBuilder, ResidencyStats, TransferCharge,
+    TransferMemory, default_budget_bytes,
 };
 pub use error::{Error, Result, ScratchProblem, TakeError};
 pub use memory::{

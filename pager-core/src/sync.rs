@@ -12,7 +12,7 @@ pub(crate) use std::{sync, thread};
 #[cfg(pager_shuttle)]
 pub(crate) use shuttle::{sync, thread};
 
-pub(crate) use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use sync::{Condvar, Mutex, MutexGuard};
 
 use sync::PoisonError;

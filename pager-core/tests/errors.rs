@@ -58,6 +58,12 @@ fn table() -> Vec<(Error, bool, Kind)> {
         expected: 1,
         found: 2,
     };
+    let group_quota = |needed_bytes| Error::GroupQuotaExceeded {
+        group: "query 7".to_owned(),
+        needed_bytes,
+        used_bytes: 5,
+        quota_bytes: 10,
+    };
     let memory = |needed_bytes| Error::OutOfMemory { needed_bytes };
     let backend = |source: Box<dyn std::error::Error + Send + Sync>| {
         Error::from_backend("tape", "rewind", source)
@@ -73,6 +79,15 @@ fn table() -> Vec<(Error, bool, Kind)> {
         (full(Kind::FileTooLarge.into()), false, Kind::FileTooLarge),
         (quota(10), false, Kind::QuotaExceeded),
         (quota(11), true, Kind::QuotaExceeded),
+        (group_quota(10), false, Kind::QuotaExceeded),
+        (group_quota(11), true, Kind::QuotaExceeded),
+        (
+            Error::Contradiction {
+                what: "up and down",
+            },
+            true,
+            Kind::InvalidInput,
+        ),
         (corrupt, true, Kind::InvalidData),
         (
             scratch(Problem::NotConfigured, None),

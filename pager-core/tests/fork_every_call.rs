@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use every_call::{Call, assert_complete, in_child, methods};
-use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, Registry, Residency, Result, Reuse};
+use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, Group, Registry, Residency, Result, Reuse};
 use pager_testkit::MemoryBackend;
 
 /// Children of each kind.
@@ -127,6 +127,11 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
         let _same = it.registry.options().reuse(Reuse::Soon);
         true
     }),
+    ("PageoutOptions::group", |it| {
+        let group = Group::new("q").quota_bytes(1 << 20);
+        pages_nothing_out(|chunks| is_refused(it.registry.options().group(&group).pageout(chunks)))
+            && group.stats().logical_bytes == 0
+    }),
     ("PageoutOptions::pageout", |it| {
         pages_nothing_out(|chunks| {
             is_refused(it.registry.options().reuse(Reuse::Soon).pageout(chunks))
@@ -231,6 +236,10 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
     }),
     ("Residency::set_budget_bytes", |it| {
         is_refused(it.residency.set_budget_bytes(0)) && it.residency.budget_bytes() == 64 << 10
+    }),
+    ("Residency::trim", |it| is_refused(it.residency.trim())),
+    ("Residency::reclaim_bytes", |it| {
+        is_refused(it.residency.reclaim_bytes(1))
     }),
     ("Residency::flush", |it| is_refused(it.residency.flush())),
     ("Residency::write_back", |it| {

@@ -33,6 +33,20 @@ pub struct FileStats {
     pub segments: Option<crate::SegmentStats>,
 }
 
+impl FileStats {
+    /// Bytes that the file system has allocated to the backend, or is about to: what
+    /// live payloads occupy, and what is free and kept for reuse.
+    /// [`trim`](crate::FileBackend::trim) gives the latter back.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        #[cfg(unix)]
+        if let Some(segments) = &self.segments {
+            return segments.stored_bytes + segments.freed_bytes + segments.reserved_bytes;
+        }
+        self.stored_bytes
+    }
+}
+
 /// How bytes travel between memory and scratch files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::group::Group;
 use super::ledger::{Kind, Refusal};
 use super::pageable::{Place, WeakPageable};
 use super::queue::{Listing, Rank};
@@ -17,6 +18,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 /// So many bytes of one kind, held.
 pub(crate) struct Charge {
     engine: Arc<Engine>,
+    /// Whose payload it is held for, if that belongs to one.
+    group: Option<Group>,
     /// Relaxed, as the seat is.
     bytes: AtomicUsize,
     /// Kind and place. Relaxed: changed under the lock of the payload that holds
@@ -58,6 +61,7 @@ impl Charge {
         engine.ledger.reserve(kind, bytes)?;
         Ok(Self {
             engine: Arc::clone(engine),
+            group: None,
             bytes: AtomicUsize::new(bytes),
             seat: AtomicU64::new(Seat::new(kind, false, None).0),
         })
@@ -71,8 +75,26 @@ impl Charge {
         *whole -= bytes;
         Self {
             engine: Arc::clone(&self.engine),
+            // Their bytes are counted there already.
+            group: self.group.clone(),
             bytes: AtomicUsize::new(bytes),
             seat: AtomicU64::new(Seat::new(self.kind(), false, None).0),
+        }
+    }
+
+    /// The same, held for a payload of `group` from now on, if it is one's.
+    pub(crate) fn of_group(mut self, group: Option<&Group>) -> Self {
+        self.leave_group();
+        if let Some(group) = group {
+            group.add_resident(self.bytes());
+            self.group = Some(group.clone());
+        }
+        self
+    }
+
+    fn leave_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            group.sub_resident(self.bytes());
         }
     }
 
@@ -154,11 +176,12 @@ impl Charge {
     /// # Errors
     ///
     /// The charge as it was.
-    pub(super) fn become_kind(self, kind: Kind) -> Result<Self, Self> {
+    pub(super) fn become_kind(mut self, kind: Kind) -> Result<Self, Self> {
         let before = self.kind();
         if self.engine.ledger.try_turn(before, kind, self.bytes()) {
             self.unlist();
             self.set_seat(kind, false, None);
+            self.leave_group();
             Ok(self)
         } else {
             Err(self)
@@ -199,6 +222,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.unlist();
+        self.leave_group();
         self.engine.ledger.give_back(self.kind(), self.bytes());
         self.engine.has_room();
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::fetches::{Fetches, Next};
+use super::group::{Claim, Group, Groups};
 use super::leave::Unused;
 use super::ledger::{Kind, Ledger};
 use super::pageable::{Outcome, Patience, WeakPageable};
@@ -17,6 +18,7 @@ use super::queue::Queue;
 use super::spares::Spares;
 use super::tally::Tally;
 use super::transfers::TransferMemory;
+use crate::Result;
 use crate::backend::Preferences;
 use crate::memory::release_vec;
 use crate::payload::{Memory, OwnedChunk};
@@ -39,6 +41,7 @@ pub(crate) struct Engine {
     pub(super) read_ahead: Queue,
     pub(super) fetches: Fetches,
     pub(super) spares: Spares,
+    pub(super) groups: Groups,
     pub(crate) tally: Tally,
     pool: Pool,
     /// Writes at this moment, on all threads. Relaxed: who waits looks again soon.
@@ -91,6 +94,7 @@ impl Engine {
             read_ahead: Queue::new(),
             fetches: Fetches::default(),
             spares: Spares::new(),
+            groups: Groups::new(),
             tally: Tally::default(),
             pool,
             writes_under_way: AtomicUsize::new(0),
@@ -168,12 +172,15 @@ impl Engine {
         }
     }
 
-    /// Gives all spare buffers back to the system.
-    pub(super) fn release_spares(&self) {
+    /// Gives all spare buffers back to the system; returns how many bytes they were.
+    pub(super) fn release_spares(&self) -> usize {
+        let mut bytes = 0;
         while let Some((vec, charge)) = self.spares.take_one() {
             release_vec(vec);
+            bytes += charge.bytes();
             drop(charge);
         }
+        bytes
     }
 
     /// What is remembered of a payload, which no budget can refuse.
@@ -185,6 +192,16 @@ impl Engine {
     /// Room for the buffers of a backend's transfers.
     pub(crate) fn transfer_memory(self: &Arc<Self>) -> TransferMemory {
         TransferMemory::new(self)
+    }
+
+    /// So many bytes of a group's quota, for a payload that this budget bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupQuotaExceeded`](crate::Error::GroupQuotaExceeded).
+    pub(crate) fn claim(&self, group: &Group, bytes: usize) -> Result<Claim> {
+        self.groups.add(group);
+        group.claim(bytes)
     }
 
     /// Learns how a backend likes to be used: the most patient one decides how many

@@ -11,11 +11,16 @@
 //! Clean copies and spare buffers are the rest. They go at once when a page-out or
 //! read-ahead wants their room, so neither can starve the other.
 //!
+//! 4. Where the memory is somebody's [account](super::account::MemoryAccount), all that
+//!    is held is within what it has lent, but for the first two transfers and for
+//!    bookkeeping.
+//!
 //! Nobody but [`Charge`](super::charge::Charge) changes a counter: what is held is a
 //! value, which gives itself back.
 
 use std::time::Duration;
 
+use super::account::Lender;
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Bookkeeping that the budget does not feel; what is beyond it makes the room for
@@ -52,8 +57,6 @@ pub(crate) enum Kind {
     Transfer,
     /// A buffer that waits for the next transfer.
     Idle,
-    /// What a backend works in besides the buffers of its transfers.
-    Workspace,
     /// What is remembered of a payload, wherever its bytes are.
     Bookkeeping,
 }
@@ -63,10 +66,7 @@ impl Kind {
 
     /// Whether it counts as used, and the limit is its limit.
     fn is_used(self) -> bool {
-        !matches!(
-            self,
-            Self::Transfer | Self::Idle | Self::Workspace | Self::Bookkeeping
-        )
+        !matches!(self, Self::Transfer | Self::Idle | Self::Bookkeeping)
     }
 
     /// The kind with this number, of those below [`COUNT`](Self::COUNT).
@@ -78,7 +78,6 @@ impl Kind {
             3 => Self::Spare,
             4 => Self::Transfer,
             5 => Self::Idle,
-            6 => Self::Workspace,
             _ => Self::Bookkeeping,
         }
     }
@@ -110,13 +109,15 @@ pub(super) struct Ledger {
     peak_transfer_bytes: AtomicUsize,
     budget_bytes: AtomicUsize,
     watermarks: Watermarks,
+    /// Whose memory it is, if it is borrowed.
+    pub(super) lender: Option<Lender>,
     waiters: AtomicUsize,
     gate: Mutex<()>,
     released: Condvar,
 }
 
 impl Ledger {
-    pub(super) fn new(budget_bytes: usize, watermarks: Watermarks) -> Self {
+    pub(super) fn new(budget_bytes: usize, watermarks: Watermarks, lender: Option<Lender>) -> Self {
         Self {
             used_bytes: AtomicUsize::new(0),
             of_kind: std::array::from_fn(|_| AtomicUsize::new(0)),
@@ -125,6 +126,7 @@ impl Ledger {
             peak_transfer_bytes: AtomicUsize::new(0),
             budget_bytes: AtomicUsize::new(budget_bytes),
             watermarks,
+            lender,
             waiters: AtomicUsize::new(0),
             gate: Mutex::new(()),
             released: Condvar::new(),
@@ -159,9 +161,8 @@ impl Ledger {
         self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping)
     }
 
-    pub(super) fn transfer_bytes(&self) -> usize {
-        let kinds = [Kind::Transfer, Kind::Idle, Kind::Workspace];
-        kinds.into_iter().map(|kind| self.bytes_of(kind)).sum()
+    fn transfer_bytes(&self) -> usize {
+        self.bytes_of(Kind::Transfer) + self.bytes_of(Kind::Idle)
     }
 
     pub(super) fn peak_resident_bytes(&self) -> usize {
@@ -181,9 +182,11 @@ impl Ledger {
         self.wake();
     }
 
-    /// What the budget leaves for payloads and buffers.
+    /// What the budget leaves for payloads and buffers; where an account has refused,
+    /// what it has lent is the budget.
     pub(super) fn limit_bytes(&self) -> usize {
-        let budget_bytes = self.budget_bytes();
+        let ceiling_bytes = self.lender.as_ref().map(Lender::ceiling_bytes);
+        let budget_bytes = self.budget_bytes().min(ceiling_bytes.unwrap_or(usize::MAX));
         let bookkeeping_bytes = self.bytes_of(Kind::Bookkeeping);
         let felt_bytes = bookkeeping_bytes.saturating_sub(FREE_BOOKKEEPING_BYTES)
             + load(&self.peak_transfer_bytes).min(budget_bytes / 4);
@@ -223,19 +226,30 @@ impl Ledger {
         self.used_bytes() > self.limit_bytes()
     }
 
-    /// Counts `bytes` of `kind` if there is room.
+    /// Counts `bytes` of `kind` if there is room, or if an account that has refused has
+    /// some by now.
     ///
     /// # Errors
     ///
     /// Why there is none; nothing is counted then.
     pub(super) fn reserve(&self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
+        match self.try_reserve(kind, bytes) {
+            Err(_) if self.asks_again() => self.try_reserve(kind, bytes),
+            decided => decided,
+        }
+    }
+
+    /// Whether an account that has refused lends more now.
+    pub(super) fn asks_again(&self) -> bool {
+        let lender = self.lender.as_ref();
+        lender.is_some_and(|lender| lender.ask_again(self.budget_bytes()))
+    }
+
+    fn try_reserve(&self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
         let of_kind = &self.of_kind[kind as usize];
         let share_bytes = self.share_bytes(kind, bytes);
         raise(of_kind, bytes, share_bytes).ok_or(Refusal::ShareIsFull)?;
         let mut used_bytes = self.used_bytes();
-        if matches!(kind, Kind::Transfer | Kind::Idle | Kind::Workspace) {
-            note_peak(&self.peak_transfer_bytes, self.transfer_bytes());
-        }
         if kind.is_used() {
             let Some(raised) = raise(&self.used_bytes, bytes, self.limit_bytes()) else {
                 of_kind.fetch_sub(bytes, Ordering::Relaxed);
@@ -243,9 +257,29 @@ impl Ledger {
             };
             used_bytes = raised;
         }
+        if !self.is_lent(kind, bytes) {
+            self.count_out(kind, bytes);
+            return Err(Refusal::BudgetIsFull);
+        }
+        if matches!(kind, Kind::Transfer | Kind::Idle) {
+            note_peak(&self.peak_transfer_bytes, self.transfer_bytes());
+        }
         note_peak(&self.peak_resident_bytes, self.payloads_of(used_bytes));
         note_peak(&self.peak_held_bytes, used_bytes + self.overhead_bytes());
         Ok(())
+    }
+
+    /// Whether the account, if there is one, lends what is held with the `bytes` of
+    /// `kind` that have just been counted; of what cannot be refused, none is asked for.
+    fn is_lent(&self, kind: Kind, bytes: usize) -> bool {
+        let Some(lender) = &self.lender else {
+            return true;
+        };
+        // Bookkeeping is counted with locks held, and covered by whoever comes next.
+        kind == Kind::Bookkeeping
+            || lender.covers(|| self.held_bytes(), self.budget_bytes())
+            || (kind == Kind::Transfer
+                && self.bytes_of(kind) <= bytes.saturating_mul(FREE_TRANSFERS))
     }
 
     /// The most that may be of this kind, with `bytes` about to come.
@@ -257,9 +291,7 @@ impl Ledger {
             // read ahead under a small budget.
             Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
             Kind::Spare => limit_bytes / 8,
-            Kind::Transfer | Kind::Workspace => {
-                (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS))
-            }
+            Kind::Transfer => (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS)),
             // Together no more than may be in use.
             Kind::Idle => self
                 .share_bytes(Kind::Transfer, bytes)
@@ -291,11 +323,18 @@ impl Ledger {
 
     /// Counts `bytes` of `kind` as gone, and wakes whoever waits for room.
     pub(super) fn give_back(&self, kind: Kind, bytes: usize) {
+        self.count_out(kind, bytes);
+        if let Some(lender) = &self.lender {
+            lender.settle(|| self.held_bytes());
+        }
+        self.wake();
+    }
+
+    fn count_out(&self, kind: Kind, bytes: usize) {
         self.of_kind[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
         if kind.is_used() {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        self.wake();
     }
 
     /// Waits until bytes have been released, at most `timeout`.

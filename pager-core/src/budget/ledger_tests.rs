@@ -6,7 +6,7 @@ const DIRTY: Kind = Kind::Dirty;
 const AHEAD: Kind = Kind::ReadAhead;
 
 fn ledger() -> Ledger {
-    Ledger::new(100, Watermarks { low: 50, high: 75 })
+    Ledger::new(100, Watermarks { low: 50, high: 75 }, None)
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //!
 //! ```text
 //! ledger    bytes held by kind, budget, watermarks, waiting for room
+//! account   whose memory it is, if it is borrowed
+//! group     which payloads belong together, and how much they may be
 //! charge    memory that is held, as a value that gives itself back
 //! queue     what may leave memory, oldest first
 //! room      how room is made: for newcomers, read-ahead, transfers
@@ -23,9 +25,13 @@
 //! tally     what is counted
 //! ```
 
+mod account;
+#[cfg(all(test, pager_shuttle))]
+mod account_interleavings;
 mod charge;
 mod engine;
 mod fetches;
+mod group;
 mod leave;
 mod ledger;
 mod limit;
@@ -37,13 +43,18 @@ mod spares;
 mod tally;
 mod transfers;
 
+use std::fmt;
 use std::sync::Arc;
 
+use account::Lender;
 use ledger::{Ledger, Watermarks};
 use pool::Pool;
 
+pub use account::MemoryAccount;
 pub(crate) use charge::Charge;
 pub(crate) use engine::Engine;
+pub(crate) use group::Claim;
+pub use group::{Group, GroupStats};
 pub(crate) use ledger::Kind;
 pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
@@ -108,6 +119,16 @@ pub struct ResidencyBuilder {
     low_percent: u8,
     high_percent: u8,
     io_threads: usize,
+    account: Option<AccountRef>,
+}
+
+#[derive(Clone)]
+struct AccountRef(Arc<dyn MemoryAccount>);
+
+impl fmt::Debug for AccountRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("somebody else's")
+    }
 }
 
 impl Default for ResidencyBuilder {
@@ -117,6 +138,7 @@ impl Default for ResidencyBuilder {
             low_percent: 50,
             high_percent: 75,
             io_threads: 2,
+            account: None,
         }
     }
 }
@@ -147,6 +169,13 @@ impl ResidencyBuilder {
         self
     }
 
+    /// Whose memory it is. What is held stays within what the account lends, and within
+    /// the budget. Default: the process's own.
+    pub fn account(mut self, account: impl MemoryAccount) -> Self {
+        self.account = Some(AccountRef(Arc::new(account)));
+        self
+    }
+
     /// The residency layer.
     #[must_use]
     pub fn build(self) -> Residency {
@@ -155,8 +184,11 @@ impl ResidencyBuilder {
             low: self.low_percent,
             high: self.high_percent,
         };
+        let lender = self
+            .account
+            .map(|AccountRef(account)| Lender::new(account, Lender::step_bytes_of(budget_bytes)));
         let engine = Engine::new(
-            Ledger::new(budget_bytes, watermarks),
+            Ledger::new(budget_bytes, watermarks, lender),
             Pool::new(self.io_threads),
         );
         Residency {
@@ -211,6 +243,28 @@ impl Residency {
         engine.ledger.set_budget_bytes(budget_bytes);
         engine.pool().ring();
         engine.keep_within_budget()
+    }
+
+    /// Gives at least `bytes` of what is held back, to its [account](MemoryAccount) if it
+    /// has one and to the system otherwise: drops spare buffers and copies, writes what
+    /// is not stored, and returns how many bytes went. Fewer where no more can go. The
+    /// budget stays as it is: later page-outs may hold as much again.
+    ///
+    /// # Errors
+    ///
+    /// That of the first write that fails. [`Error::ForeignProcess`] in a forked child.
+    pub fn reclaim_bytes(&self, bytes: usize) -> Result<usize> {
+        self.own_engine()?.reclaim(bytes)
+    }
+
+    /// Gives the warm, empty buffers that are kept for reuse back to the system, and
+    /// returns how many bytes they were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`] in a forked child.
+    pub fn trim(&self) -> Result<usize> {
+        Ok(self.own_engine()?.release_spares())
     }
 
     /// Stores everything that is resident: when this returns, every payload paged
@@ -284,7 +338,13 @@ impl Residency {
         };
         let ledger = &engine.ledger;
         let bytes_of = |kind| ledger.bytes_of(kind) as u64;
+        let lender = ledger.lender.as_ref();
         ResidencyStats {
+            lent_bytes: lender.map_or(0, |lender| lender.lent_bytes() as u64),
+            account_refusals: lender.map_or(0, Lender::refusals),
+            account_panics: lender.map_or(0, Lender::panics),
+            last_account_refusal: lender.and_then(Lender::last_refusal),
+            groups: engine.groups.stats(),
             budget_bytes: ledger.budget_bytes() as u64,
             held_bytes: ledger.held_bytes() as u64,
             peak_held_bytes: ledger.peak_held_bytes() as u64,
@@ -293,7 +353,7 @@ impl Residency {
             dirty_bytes: bytes_of(Kind::Dirty),
             read_ahead_bytes: bytes_of(Kind::ReadAhead),
             spare_bytes: bytes_of(Kind::Spare),
-            transfer_bytes: ledger.transfer_bytes() as u64,
+            transfer_bytes: bytes_of(Kind::Transfer) + bytes_of(Kind::Idle),
             bookkeeping_bytes: bytes_of(Kind::Bookkeeping),
             ..engine.tally.snapshot()
         }

@@ -87,6 +87,9 @@ impl Engine {
         let mut stalled_since = None;
         let admitted = loop {
             if bytes > self.ledger.high_bytes() {
+                if self.ledger.asks_again() {
+                    continue;
+                }
                 break Ok(None);
             }
             match wanted.reserve(self) {
@@ -154,10 +157,9 @@ impl Engine {
         }
     }
 
-    /// Room for a buffer of a transfer, or for a workspace, if fewer are in use than may
-    /// be.
-    pub(super) fn room_for_transfer(self: &Arc<Self>, kind: Kind, bytes: usize) -> Option<Charge> {
-        let charge = Charge::reserve(self, kind, bytes).ok()?;
+    /// Room for a buffer of a transfer, if fewer are in use than may be.
+    pub(super) fn room_for_transfer(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let charge = Charge::reserve(self, Kind::Transfer, bytes).ok()?;
         while self.ledger.is_over_budget() && self.free_one(Unused::Stays) {}
         Some(charge)
     }
@@ -174,6 +176,41 @@ impl Engine {
     /// The same where nobody has a use for the buffer.
     pub(super) fn free_one(self: &Arc<Self>, unused: Unused) -> bool {
         self.make_room(unused, &mut Wanted::new(Kind::Clean, 0, usize::MAX))
+    }
+
+    /// Frees at least `bytes` of what is held, as far as it can be freed, and gives them
+    /// back to the account if there is one; returns how many went.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that failed.
+    pub(super) fn reclaim(self: &Arc<Self>, bytes: usize) -> Result<usize> {
+        let ledger = &self.ledger;
+        let lent_or_held_bytes = || match &ledger.lender {
+            Some(lender) => lender.lent_bytes(),
+            None => ledger.held_bytes(),
+        };
+        let begun_bytes = lent_or_held_bytes();
+        loop {
+            let mut gone_bytes = begun_bytes.saturating_sub(lent_or_held_bytes());
+            if let Some(lender) = &ledger.lender
+                && gone_bytes < bytes
+            {
+                gone_bytes += lender.give_back(bytes - gone_bytes, || ledger.held_bytes());
+            }
+            if gone_bytes >= bytes {
+                return Ok(gone_bytes);
+            }
+            if self.free_one(Unused::Goes) {
+                continue;
+            }
+            match self.write_one(Patience::None) {
+                Outcome::Written => {}
+                Outcome::Failed(error) => return Err(error),
+                Outcome::Nothing => return Ok(gone_bytes),
+                Outcome::Busy => ledger.wait(STALL_SLICE),
+            }
+        }
     }
 
     /// Writes a payload, or waits for a write that ends sooner than one that would

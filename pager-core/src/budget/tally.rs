@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::group::GroupStats;
 use crate::Error;
 
 /// What the residency layer holds and has done. Readable at any time without
@@ -22,6 +23,17 @@ pub struct ResidencyStats {
     pub held_bytes: u64,
     /// The most that `held_bytes` has been.
     pub peak_held_bytes: u64,
+    /// Bytes that the [account](crate::MemoryAccount) has lent; zero where there is none.
+    pub lent_bytes: u64,
+    /// Requests for more that it has refused, panics included.
+    pub account_refusals: u64,
+    /// Times that it panicked.
+    pub account_panics: u64,
+    /// What it said when it last refused.
+    pub last_account_refusal: Option<String>,
+    /// The [groups](crate::Group) whose payloads are bounded by this budget, in the order
+    /// in which they first were used here.
+    pub groups: Vec<GroupStats>,
     /// Bytes of memory that payloads occupy, those under way included: the capacity
     /// of their buffers.
     pub resident_bytes: u64,

@@ -16,7 +16,8 @@ impl Error {
     /// |---|---|---|
     /// | [`OutOfBounds`](Error::OutOfBounds) | yes | a payload never changes its length |
     /// | [`OutOfSpace`](Error::OutOfSpace) | no | space may be freed, by this program or another |
-    /// | [`QuotaExceeded`](Error::QuotaExceeded) | if what is needed exceeds the whole quota | else dropped handles make room |
+    /// | [`Contradiction`](Error::Contradiction) | yes | settings do not change by themselves |
+    /// | [`QuotaExceeded`](Error::QuotaExceeded), [`GroupQuotaExceeded`](Error::GroupQuotaExceeded) | if what is needed exceeds the whole quota | else dropped handles make room |
     /// | [`Corrupt`](Error::Corrupt) | yes | what is stored is damaged, and stays so |
     /// | [`ScratchUnavailable`](Error::ScratchUnavailable) | yes, but for `InUse`; `Refused`: as its cause | a directory does not become another; handles that are in use are dropped |
     /// | [`OutOfMemory`](Error::OutOfMemory) | no | memory may be freed; not if no machine has so much (more than `isize::MAX`) |
@@ -50,10 +51,16 @@ impl Error {
             | Self::Corrupt { .. }
             | Self::BackendDisabled { .. }
             | Self::Unsupported { .. }
+            | Self::Contradiction { .. }
             | Self::ForeignProcess
             | Self::ShutDown => true,
             Self::OutOfSpace { .. } => false,
             Self::QuotaExceeded {
+                needed_bytes,
+                quota_bytes,
+                ..
+            }
+            | Self::GroupQuotaExceeded {
                 needed_bytes,
                 quota_bytes,
                 ..

@@ -41,12 +41,12 @@ fn kind(error: &Error) -> io::ErrorKind {
     use io::ErrorKind as Kind;
 
     match error {
-        Error::OutOfBounds { .. } => Kind::InvalidInput,
+        Error::OutOfBounds { .. } | Error::Contradiction { .. } => Kind::InvalidInput,
         Error::OutOfSpace { source, .. } => match source.kind() {
             kind @ (Kind::QuotaExceeded | Kind::FileTooLarge) => kind,
             _ => Kind::StorageFull,
         },
-        Error::QuotaExceeded { .. } => Kind::QuotaExceeded,
+        Error::QuotaExceeded { .. } | Error::GroupQuotaExceeded { .. } => Kind::QuotaExceeded,
         Error::Corrupt { .. } => Kind::InvalidData,
         Error::ScratchUnavailable {
             problem, source, ..

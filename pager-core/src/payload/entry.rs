@@ -11,7 +11,7 @@ use super::memory::{Memory, Resident};
 use super::pieces::{PiecePlace, Pieces};
 use super::state::State;
 use crate::backend::{Backend, ChunkKind};
-use crate::budget::{Charge, Engine, Evicted, Kind, Outcome, Pageable, Place, WeakPageable};
+use crate::budget::{Charge, Engine, Evicted, Group, Kind, Outcome, Pageable, Place, WeakPageable};
 use crate::error::{Error, Result};
 use crate::registry::Home;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
@@ -25,6 +25,8 @@ const LISTING_BYTES: usize = 160;
 pub(crate) struct Entry<B: Backend> {
     pub(crate) home: Arc<Home<B>>,
     pub(crate) id: u64,
+    /// Which one it belongs to, if to any: its memory is counted there, too.
+    pub(super) group: Option<Group>,
     /// In words.
     pub(crate) len: usize,
     /// The kind of chunk it came in, and is fetched into.
@@ -48,8 +50,9 @@ impl<B: Backend> Entry<B> {
         len: usize,
         kind: ChunkKind,
         slot: B::Slot,
+        group: Option<&Group>,
     ) -> Arc<Self> {
-        let entry = Self::new(home, len, kind, State::Stored(Pieces::default()));
+        let entry = Self::new(home, group, len, kind, State::Stored(Pieces::default()));
         entry.remember(slot);
         entry
     }
@@ -62,10 +65,11 @@ impl<B: Backend> Entry<B> {
         kind: ChunkKind,
         (memory, charge): (Memory, Charge),
         is_late: bool,
+        group: Option<&Group>,
     ) -> Arc<Self> {
-        let resident = Resident::new(memory, charge);
+        let resident = Resident::new(memory, charge.of_group(group));
         let state = State::Dirty(Arc::clone(&resident));
-        let entry = Self::new(home, len, kind, state);
+        let entry = Self::new(home, group, len, kind, state);
         // Whoever finds it in the queue waits until its place is noted.
         let state = lock(&entry.state);
         resident.charge().list(entry.weak(), 0, is_late);
@@ -73,11 +77,18 @@ impl<B: Backend> Entry<B> {
         entry
     }
 
-    fn new(home: &Arc<Home<B>>, len: usize, kind: ChunkKind, state: State) -> Arc<Self> {
+    fn new(
+        home: &Arc<Home<B>>,
+        group: Option<&Group>,
+        len: usize,
+        kind: ChunkKind,
+        state: State,
+    ) -> Arc<Self> {
         let bytes = size_of::<Self>() + LISTING_BYTES;
         Arc::new(Self {
             id: home.next_id(),
             home: Arc::clone(home),
+            group: group.cloned(),
             len,
             kind,
             state: Mutex::new(state),

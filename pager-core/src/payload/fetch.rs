@@ -88,7 +88,10 @@ impl<B: Backend> Entry<B> {
             return false;
         };
         match self.fetch_from(&landing.range, buffer) {
-            Ok(memory) => landing.land(Resident::new(memory, charge)),
+            Ok(memory) => {
+                let charge = charge.of_group(self.group.as_ref());
+                landing.land(Resident::new(memory, charge))
+            }
             Err(error) => {
                 // The reader that wants it reads it, and learns the error first hand.
                 let error = error.of_handle(self.id);

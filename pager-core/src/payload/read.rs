@@ -156,6 +156,7 @@ impl<B: Backend> Entry<B> {
         let read = backend.read(self.slot()?, std::slice::from_ref(part), window);
         let is_kept = read.is_ok()
             && charge.is_some_and(|charge| {
+                let charge = charge.of_group(self.group.as_ref());
                 let resident = Resident::new(Memory::Mapped, charge);
                 self.keep_mapped(pages.clone(), &resident)
             });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::counters::Count;
 use crate::backend::Backend;
+use crate::budget::Claim;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::Destination;
 use crate::payload::Entry;
@@ -20,11 +21,16 @@ use crate::payload::Entry;
 pub struct Handle<B: Backend> {
     /// `None` only while it is being dropped.
     entry: Option<Arc<Entry<B>>>,
+    /// Its part of a group's quota, given back with it.
+    _claim: Option<Claim>,
 }
 
 impl<B: Backend> Handle<B> {
-    pub(super) fn new(entry: Arc<Entry<B>>) -> Self {
-        Self { entry: Some(entry) }
+    pub(super) fn new(entry: Arc<Entry<B>>, claim: Option<Claim>) -> Self {
+        Self {
+            entry: Some(entry),
+            _claim: claim,
+        }
     }
 
     fn entry(&self) -> &Arc<Entry<B>> {

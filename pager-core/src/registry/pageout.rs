@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::counters::Count;
 use super::{Handle, Registry};
-use crate::backend::Backend;
-use crate::budget::Charge;
+use crate::backend::{Backend, ChunkKind};
+use crate::budget::{Charge, Claim, Group};
 use crate::error::{Error, Result};
 use crate::payload::{Chunk, Entry, Memory, Payload};
 
@@ -40,6 +40,7 @@ pub enum Reuse {
 pub struct PageoutOptions<'a, B: Backend> {
     registry: &'a Registry<B>,
     reuse: Reuse,
+    group: Option<&'a Group>,
 }
 
 impl<B: Backend> Clone for PageoutOptions<'_, B> {
@@ -50,10 +51,16 @@ impl<B: Backend> Clone for PageoutOptions<'_, B> {
 
 impl<B: Backend> Copy for PageoutOptions<'_, B> {}
 
-impl<B: Backend> PageoutOptions<'_, B> {
+impl<'a, B: Backend> PageoutOptions<'a, B> {
     /// Says when the payload is expected to be wanted again.
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.reuse = reuse;
+        self
+    }
+
+    /// Says to which group the payload belongs.
+    pub fn group(mut self, group: &'a Group) -> Self {
+        self.group = Some(group);
         self
     }
 
@@ -61,20 +68,20 @@ impl<B: Backend> PageoutOptions<'_, B> {
     ///
     /// # Errors
     ///
-    /// As for [`Registry::pageout`].
+    /// As for [`Registry::pageout`]; [`Error::GroupQuotaExceeded`].
     pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
         self.registry
-            .counted(|registry| registry.try_pageout(chunks, self.reuse))
+            .counted(|registry| registry.try_pageout(chunks, self.reuse, self.group))
     }
 
     /// Pages out every chunk as a payload of its own: all or none.
     ///
     /// # Errors
     ///
-    /// As for [`Registry::pageout`]; every chunk is then as it was.
+    /// As for [`pageout`](Self::pageout); every chunk is then as it was.
     pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
         self.registry
-            .counted(|registry| registry.try_pageout_each(chunks, self.reuse))
+            .counted(|registry| registry.try_pageout_each(chunks, self.reuse, self.group))
     }
 }
 
@@ -99,6 +106,7 @@ impl<B: Backend> Registry<B> {
         PageoutOptions {
             registry: self,
             reuse: Reuse::Unknown,
+            group: None,
         }
     }
 
@@ -111,11 +119,17 @@ impl<B: Backend> Registry<B> {
         paged_out
     }
 
-    fn try_pageout<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Handle<B>> {
+    fn try_pageout<C: Chunk>(
+        &self,
+        chunks: &mut [C],
+        reuse: Reuse,
+        group: Option<&Group>,
+    ) -> Result<Handle<B>> {
         self.check_open()?;
         let mut payload = Payload::new(chunks);
+        let claim = self.claim(group, payload.len_bytes())?;
         if payload.is_empty() {
-            return self.store(&mut payload);
+            return self.store(&mut payload, claim);
         }
         let engine = self.shared.engine();
         let (charge, freed) = engine.admit(payload.held_bytes(), payload.len())?;
@@ -128,27 +142,36 @@ impl<B: Backend> Registry<B> {
         let paged_out = match charge {
             Some(charge) => payload
                 .move_out()
-                .map(|memory| self.keep(&payload, (memory, charge), reuse)),
-            None => self.store(&mut payload),
+                .map(|memory| self.keep(&payload, (memory, charge), reuse, claim)),
+            None => self.store(&mut payload, claim),
         };
         engine.keep_buffer(payload.refill(spare));
         paged_out
     }
 
-    fn try_pageout_each<C: Chunk>(&self, chunks: &mut [C], reuse: Reuse) -> Result<Vec<Handle<B>>> {
+    fn try_pageout_each<C: Chunk>(
+        &self,
+        chunks: &mut [C],
+        reuse: Reuse,
+        group: Option<&Group>,
+    ) -> Result<Vec<Handle<B>>> {
         self.check_open()?;
         let full = chunks
             .iter()
             .filter(|chunk| !chunk.words().is_empty())
             .count();
+        let claims = chunks
+            .iter()
+            .map(|chunk| self.claim(group, size_of_val(chunk.words())))
+            .collect::<Result<Vec<_>>>()?;
         let held_bytes = |chunks: &mut [C]| Payload::new(chunks).held_bytes();
         let bytes = chunks.chunks_mut(1).map(held_bytes).sum();
         // One admission for all: who waits for room holds none that others wait for.
         let (charge, freed) = self.shared.engine().admit(bytes, 0)?;
         self.shared.engine().keep_buffer(freed);
         match charge {
-            Some(charge) if full > 0 => self.keep_each(chunks, charge, reuse),
-            _ => self.store_each(chunks),
+            Some(charge) if full > 0 => self.keep_each(chunks, charge, reuse, claims),
+            _ => self.store_each(chunks, claims),
         }
     }
 
@@ -159,35 +182,42 @@ impl<B: Backend> Registry<B> {
         chunks: &mut [C],
         mut charge: Charge,
         reuse: Reuse,
+        mut claims: Vec<Option<Claim>>,
     ) -> Result<Vec<Handle<B>>> {
         // Whatever can fail comes first: copies, and the storing of empty payloads.
         let mut copies = Vec::with_capacity(chunks.len());
         let mut empty = Vec::new();
-        for chunk in chunks.chunks_mut(1) {
+        for (chunk, claim) in chunks.chunks_mut(1).zip(&mut claims) {
             let mut payload = Payload::new(chunk);
             copies.push(payload.compacted()?);
             if payload.is_empty() {
-                empty.push(self.store(&mut payload)?);
+                empty.push(self.store(&mut payload, claim.take())?);
             }
         }
         let mut empty = empty.into_iter();
-        let kept = chunks
-            .chunks_mut(1)
-            .zip(copies)
-            .filter_map(|(chunk, copy)| {
-                let mut payload = Payload::new(chunk);
-                if payload.is_empty() {
-                    return empty.next();
-                }
-                let room = charge.split(payload.held_bytes());
-                let memory = payload.moved(copy);
-                Some(self.keep(&payload, (memory, room), reuse))
-            });
+        let kept =
+            chunks
+                .chunks_mut(1)
+                .zip(copies)
+                .zip(claims)
+                .filter_map(|((chunk, copy), claim)| {
+                    let mut payload = Payload::new(chunk);
+                    if payload.is_empty() {
+                        return empty.next();
+                    }
+                    let room = charge.split(payload.held_bytes());
+                    let memory = payload.moved(copy);
+                    Some(self.keep(&payload, (memory, room), reuse, claim))
+                });
         Ok(kept.collect())
     }
 
     /// Stores every chunk, and empties them only when all are stored.
-    fn store_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
+    fn store_each<C: Chunk>(
+        &self,
+        chunks: &mut [C],
+        claims: Vec<Option<Claim>>,
+    ) -> Result<Vec<Handle<B>>> {
         let backend = &self.shared.backend;
         let mut slots = Vec::with_capacity(chunks.len());
         for index in 0..chunks.len() {
@@ -204,7 +234,8 @@ impl<B: Backend> Registry<B> {
         let handles = slots
             .into_iter()
             .zip(lens)
-            .map(|(slot, len)| self.register(Entry::stored(self.homes.own(), len, kind, slot)));
+            .zip(claims)
+            .map(|((slot, len), claim)| self.register_stored(len, kind, slot, claim));
         let handles = handles.collect();
         Payload::new(chunks).clear();
         Ok(handles)
@@ -218,31 +249,56 @@ impl<B: Backend> Registry<B> {
         self.shared.engine().check_running()
     }
 
+    /// So many bytes of the quota of `group`, if the payload belongs to one.
+    fn claim(&self, group: Option<&Group>, bytes: usize) -> Result<Option<Claim>> {
+        let engine = self.shared.engine();
+        group.map(|group| engine.claim(group, bytes)).transpose()
+    }
+
     /// Keeps a payload that has been moved into memory of pager's.
-    fn keep(&self, payload: &Payload<'_>, held: (Memory, Charge), reuse: Reuse) -> Handle<B> {
+    fn keep(
+        &self,
+        payload: &Payload<'_>,
+        held: (Memory, Charge),
+        reuse: Reuse,
+        claim: Option<Claim>,
+    ) -> Handle<B> {
         let (len, kind) = (held.0.len(), payload.kind());
         let home = self.homes.own();
-        let entry = Entry::dirty(home, len, kind, held, reuse == Reuse::Late);
+        let group = claim.as_ref().map(Claim::group);
+        let entry = Entry::dirty(home, len, kind, held, reuse == Reuse::Late, group);
         if reuse == Reuse::Soon {
             entry.touch();
         }
-        self.register(entry)
+        self.register(entry, claim)
     }
 
     /// Hands a payload to the backend at once.
-    fn store(&self, payload: &mut Payload<'_>) -> Result<Handle<B>> {
+    fn store(&self, payload: &mut Payload<'_>, claim: Option<Claim>) -> Result<Handle<B>> {
         let (len, kind) = (payload.len(), payload.kind());
         let slot = self.shared.backend.page_out(payload)?;
-        Ok(self.register(Entry::stored(self.homes.own(), len, kind, slot)))
+        Ok(self.register_stored(len, kind, slot, claim))
     }
 
-    fn register(&self, entry: Arc<Entry<B>>) -> Handle<B> {
+    fn register_stored(
+        &self,
+        len: usize,
+        kind: ChunkKind,
+        slot: B::Slot,
+        claim: Option<Claim>,
+    ) -> Handle<B> {
+        let group = claim.as_ref().map(Claim::group);
+        let entry = Entry::stored(self.homes.own(), len, kind, slot, group);
+        self.register(entry, claim)
+    }
+
+    fn register(&self, entry: Arc<Entry<B>>, claim: Option<Claim>) -> Handle<B> {
         let shared = &self.shared;
         let bytes = entry.len * size_of::<u64>();
         // In this order: what is counted as paged out may be found in the table.
         shared.handles.insert(entry.id, entry.len);
         shared.counters.add(Count::Pageouts, 1);
         shared.counters.add(Count::PagedOutBytes, bytes);
-        Handle::new(entry)
+        Handle::new(entry, claim)
     }
 }
