@@ -52,6 +52,10 @@ impl ArenaMode {
         }
     }
 
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     /// Has copies count as a registry's transfers.
     pub(crate) fn attach(&self, memory: &TransferMemory) {
         // A second registry over the same backend does not exist.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use pager_core::diagnose::Finding;
 use pager_core::{
-    Backend, ChunkKind, Error, InPlace, OwnedChunk, Payload, ProcessStamp, Result, TransferMemory,
-    Usage, Window,
+    ArenaUsage, Backend, ChunkKind, Error, InPlace, OwnedChunk, Payload, ProcessStamp, Result,
+    TransferMemory, Usage, Window,
 };
 
 use crate::arena_mode::ArenaMode;
@@ -132,6 +132,19 @@ impl SwapBackend {
             repeated_count: counters.repeated_count.get(),
             populates: self.arena_mode.populates(),
         }
+    }
+
+    /// What the arena holds that payloads are copied into. Four loads.
+    #[must_use]
+    pub fn arena_usage(&self) -> ArenaUsage {
+        self.arena_mode.arena().usage()
+    }
+
+    /// Gives the memory of all warm free slots of that arena back to the system, and the
+    /// address space of all that is wholly free; returns how many bytes were warm.
+    /// Nothing in a forked child.
+    pub fn trim(&self) -> usize {
+        self.arena_mode.arena().trim()
     }
 
     /// Whether it is known what is in memory: seed mode does not look, and where there is

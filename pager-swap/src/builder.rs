@@ -66,6 +66,7 @@ pub struct SwapBuilder {
     pub(crate) arena: Option<Arena>,
     pub(crate) retry_count: u32,
     pub(crate) core_dumps: bool,
+    pub(crate) warm_bytes: Option<usize>,
 }
 
 impl Default for SwapBuilder {
@@ -75,6 +76,7 @@ impl Default for SwapBuilder {
             arena: None,
             retry_count: DEFAULT_RETRY_COUNT,
             core_dumps: false,
+            warm_bytes: None,
         }
     }
 }
@@ -113,13 +115,20 @@ impl SwapBuilder {
         self
     }
 
+    /// Bytes of freed slots that stay warm; 4 MiB unless set. With it, and without an
+    /// [`arena`](Self::arena), the backend has an arena of its own. Seed mode uses none.
+    pub fn warm_bytes(mut self, bytes: usize) -> Self {
+        self.warm_bytes = Some(bytes);
+        self
+    }
+
     /// The arena that the settings ask for.
     pub(crate) fn chosen_arena(&self) -> Arena {
         match &self.arena {
             Some(arena) => arena.clone(),
-            None if self.core_dumps => Arena::builder()
-                .warm_limit_bytes(OWN_WARM_BYTES)
-                .core_dumps(true)
+            None if self.core_dumps || self.warm_bytes.is_some() => Arena::builder()
+                .warm_limit_bytes(self.warm_bytes.unwrap_or(OWN_WARM_BYTES))
+                .core_dumps(self.core_dumps)
                 .build(),
             None => Arena::shared(),
         }

@@ -64,6 +64,10 @@ const CALLS: &[Call<Inherited>] = &[
     ("SwapBackend::diagnose", |_| {
         SwapBackend::diagnose().len() < 100
     }),
+    ("SwapBackend::arena_usage", |it| {
+        it.backend.arena_usage().used_bytes == 0
+    }),
+    ("SwapBackend::trim", |it| it.backend.trim() == 0),
     ("SwapBackend::stats", |it| {
         let stats = it.backend.stats();
         (stats.live_payloads, stats.logical_bytes) == (0, 0)

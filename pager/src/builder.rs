@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pager_core::{Residency, ResidencyBuilder, Result, default_budget_bytes};
+use pager_core::{Error, MemoryAccount, Residency, ResidencyBuilder, Result, default_budget_bytes};
 
 use crate::{BackendChoice, BackendKind, Pager, Preset};
 
@@ -34,8 +34,15 @@ pub struct PagerBuilder {
     pub(crate) core_dumps: bool,
     #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
     pub(crate) layer: crate::layer::Layer,
+    #[cfg(feature = "file")]
+    pub(crate) slack_bytes: Option<u64>,
+    #[cfg(feature = "swap")]
+    pub(crate) warm_bytes: Option<usize>,
     pub(crate) budget_bytes: Option<usize>,
     pub(crate) residency: ResidencyBuilder,
+    /// Whether anything was said of a budget of its own.
+    has_own_budget: bool,
+    shared_budget: Option<Residency>,
 }
 
 impl PagerBuilder {
@@ -67,6 +74,15 @@ impl PagerBuilder {
     /// Bytes that the file backend may store. Default: as many as fit.
     pub fn quota_bytes(mut self, bytes: u64) -> Self {
         self.quota_bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of freed room that scratch files keep for reuse, before they give room back
+    /// to the file system. Default: as many as are stored at the moment, and at least
+    /// 256 MiB. [`Pager::trim`] gives back what is kept. [`Preset::Seed`] keeps none.
+    #[cfg(feature = "file")]
+    pub fn slack_bytes(mut self, bytes: u64) -> Self {
+        self.slack_bytes = Some(bytes);
         self
     }
 
@@ -120,6 +136,15 @@ impl PagerBuilder {
         self
     }
 
+    /// Bytes of freed memory that the swap backend keeps warm, with pages behind it, for
+    /// the next payloads. It then has an arena of its own. Default: 4 MiB, in the arena
+    /// that the whole process shares.
+    #[cfg(feature = "swap")]
+    pub fn warm_bytes(mut self, bytes: usize) -> Self {
+        self.warm_bytes = Some(bytes);
+        self
+    }
+
     /// Bytes of memory that payloads may occupy before they are paged out; with
     /// zero, every page-out stores at once on the calling thread.
     ///
@@ -127,6 +152,7 @@ impl PagerBuilder {
     /// [`Preset::Seed`], the published strategy.
     pub fn budget_bytes(mut self, budget_bytes: usize) -> Self {
         self.budget_bytes = Some(budget_bytes);
+        self.has_own_budget = true;
         self
     }
 
@@ -135,17 +161,49 @@ impl PagerBuilder {
     /// read-ahead. Default: 50 and 75.
     pub fn watermarks(mut self, low_percent: u8, high_percent: u8) -> Self {
         self.residency = self.residency.watermarks(low_percent, high_percent);
+        self.has_own_budget = true;
         self
     }
 
     /// Number of background threads, started at first use. Default: 2.
     pub fn io_threads(mut self, io_threads: usize) -> Self {
         self.residency = self.residency.io_threads(io_threads);
+        self.has_own_budget = true;
+        self
+    }
+
+    /// Whose memory it is: a pool that others use, too. What pager holds stays within
+    /// what the account lends, and within the budget. Default: the process's own.
+    pub fn account(mut self, account: impl MemoryAccount) -> Self {
+        self.residency = self.residency.account(account);
+        self.has_own_budget = true;
+        self
+    }
+
+    /// Shares the budget of another pager, with its threads: the payloads of both are
+    /// bounded together, and the coldest of all goes first. So what is done to the one's
+    /// budget is done to the other's: [`Pager::set_budget`], [`Pager::flush`],
+    /// [`Pager::shutdown`].
+    ///
+    /// ```
+    /// use pager::Pager;
+    ///
+    /// let first = Pager::builder().budget_bytes(64 << 20).build()?;
+    /// let second = Pager::builder().shared_budget(first.residency()).build()?;
+    /// let handle = second.pageout(&mut [vec![1; 1000]])?;
+    /// assert_eq!(first.stats().residency.resident_bytes, 8000);
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    pub fn shared_budget(mut self, residency: &Residency) -> Self {
+        self.shared_budget = Some(residency.clone());
         self
     }
 
     /// The residency layer that these settings ask for.
     pub(crate) fn residency(&self) -> Residency {
+        if let Some(shared) = &self.shared_budget {
+            return shared.clone();
+        }
         let default_bytes = || match self.preset {
             Preset::Fast => default_budget_bytes(),
             Preset::Seed => 0,
@@ -160,8 +218,14 @@ impl PagerBuilder {
     ///
     /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) if the backend
     /// asked for, or the one that a setting is for, is not in the build; and
-    /// those of [`Pager::set_scratch_dir`] if a scratch directory was named.
+    /// those of [`Pager::set_scratch_dir`] if a scratch directory was named;
+    /// [`Error::Contradiction`] for a shared budget and a setting of one of its own.
     pub fn build(mut self) -> Result<Pager> {
+        if self.shared_budget.is_some() && self.has_own_budget {
+            return Err(Error::Contradiction {
+                what: "a shared budget, and the size, watermarks, threads or account of one of its own",
+            });
+        }
         if let Some(choice) = self.backend {
             let kind = choice.resolve(self.scratch_dir.as_deref()).enabled()?;
             self.backend = Some(kind.into());

@@ -123,6 +123,45 @@ pub fn residency() -> &'static Residency {
     pager().residency()
 }
 
+/// [`Pager::trim`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn trim() -> Result<crate::Trimmed> {
+    pager().trim()
+}
+
+/// [`Pager::reclaim_bytes`] of the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn reclaim_bytes(bytes: usize) -> Result<usize> {
+    pager().reclaim_bytes(bytes)
+}
+
+/// [`Pager::swap_stats`] of the process-wide pager.
+#[cfg(feature = "swap")]
+#[must_use]
+pub fn swap_stats() -> pager_swap::SwapStats {
+    pager().swap_stats()
+}
+
+/// [`Pager::arena_usage`] of the process-wide pager.
+#[cfg(feature = "swap")]
+#[must_use]
+pub fn arena_usage() -> pager_core::ArenaUsage {
+    pager().arena_usage()
+}
+
+/// [`Pager::file_stats`] of the process-wide pager.
+#[cfg(feature = "file")]
+#[must_use]
+pub fn file_stats() -> Option<pager_file::FileStats> {
+    pager().file_stats()
+}
+
 /// [`Pager::write_back`] of the process-wide pager.
 ///
 /// # Errors

@@ -32,13 +32,13 @@ impl Layer {
 }
 
 /// The backend beneath.
-#[cfg(all(feature = "codec", feature = "file"))]
+#[cfg(all(feature = "codec", any(feature = "swap", feature = "file")))]
 pub(crate) fn beneath<B>(layered: &Layered<B>) -> &B {
     layered.inner()
 }
 
 /// The backend beneath.
-#[cfg(all(not(feature = "codec"), feature = "file"))]
+#[cfg(all(not(feature = "codec"), any(feature = "swap", feature = "file")))]
 pub(crate) fn beneath<B>(layered: &Layered<B>) -> &B {
     layered
 }

@@ -62,6 +62,7 @@
 //! pager     Pager: page out, read, take, choose
 //! selector  the backend that the next page-out goes to
 //! scratch   the file backend, opened when it is first needed
+//! operate   what an operator looks at and gives back
 //! handle    Handle: a payload on whichever backend
 //! stats     what all backends hold and have done
 //! sync      the primitives of std, or those of the model checker
@@ -82,6 +83,7 @@ mod handle;
 mod kind;
 #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
 mod layer;
+mod operate;
 mod pageout;
 mod pager;
 mod preset;
@@ -96,15 +98,18 @@ pub use choice::BackendChoice;
 pub use diagnose::{diagnose, diagnose_at};
 #[cfg(feature = "codec")]
 pub use global::codec_stats;
+#[cfg(feature = "swap")]
+pub use global::{arena_usage, swap_stats};
 pub use global::{
     backend, budget_bytes, flush, handles, install, options, pageout, prefetch, prefetch_at,
-    prefetch_many, preset, read_at, read_at_many, residency, set_backend, set_budget,
-    set_scratch_dir, shutdown, stats, take, write_back,
+    prefetch_many, preset, read_at, read_at_many, reclaim_bytes, residency, set_backend,
+    set_budget, set_scratch_dir, shutdown, stats, take, trim, write_back,
 };
 #[cfg(feature = "file")]
-pub use global::{reap, scratch_dir};
+pub use global::{file_stats, reap, scratch_dir};
 pub use handle::Handle;
 pub use kind::{BackendKind, ParseNameError};
+pub use operate::Trimmed;
 pub use pageout::PageoutOptions;
 pub use pager::Pager;
 pub use preset::Preset;
@@ -113,8 +118,9 @@ pub use stats::PagerStats;
 #[cfg(feature = "codec")]
 pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{
-    self, Arena, Chunk, ChunkBuf, Destination, Error, HandleInfo, Residency, ResidencyStats,
-    Result, Reuse, ScratchProblem, Stats, TakeError, Usage, default_budget_bytes,
+    self, Arena, ArenaUsage, Chunk, ChunkBuf, Destination, Error, Group, GroupStats, HandleInfo,
+    MemoryAccount, Residency, ResidencyStats, Result, Reuse, ScratchProblem, Stats, TakeError,
+    Usage, default_budget_bytes,
 };
 #[cfg(feature = "file")]
 pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};

@@ -5,7 +5,7 @@
     allow(unused, reason = "a build without backends pages nothing out")
 )]
 
-use pager_core::{Chunk, Result, Reuse};
+use pager_core::{Backend, Chunk, Group, Result, Reuse};
 
 use crate::{BackendKind, Handle, Pager};
 
@@ -27,6 +27,7 @@ pub struct PageoutOptions<'a> {
     pager: &'a Pager,
     backend: Option<BackendKind>,
     reuse: Reuse,
+    group: Option<&'a Group>,
 }
 
 /// One page-out through the registry of the backend that it is for.
@@ -35,14 +36,14 @@ macro_rules! through {
         match $self.kind().enabled()? {
             #[cfg(feature = "swap")]
             BackendKind::Swap => {
-                let $options = $self.pager.swap.options().reuse($self.reuse);
+                let $options = $self.of($self.pager.swap.options());
                 $pageout.map(|paged_out| $wrap(paged_out, Handle::Swap))
             }
             #[cfg(feature = "file")]
             BackendKind::File => {
                 // Held until the handle counts: see `ScratchCell`.
                 let open = $self.pager.file.for_pageout()?;
-                let $options = open.options().reuse($self.reuse);
+                let $options = $self.of(open.options());
                 $pageout.map(|paged_out| $wrap(paged_out, Handle::File))
             }
             #[cfg(not(all(feature = "swap", feature = "file")))]
@@ -57,6 +58,7 @@ impl<'a> PageoutOptions<'a> {
             pager,
             backend: None,
             reuse: Reuse::Unknown,
+            group: None,
         }
     }
 
@@ -72,11 +74,18 @@ impl<'a> PageoutOptions<'a> {
         self
     }
 
+    /// Says to which group the payload belongs.
+    pub fn group(mut self, group: &'a Group) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     /// Pages out `chunks` as one payload, their words joined in order.
     ///
     /// # Errors
     ///
-    /// As for [`Pager::pageout`].
+    /// As for [`Pager::pageout`];
+    /// [`Error::GroupQuotaExceeded`](crate::Error::GroupQuotaExceeded).
     pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle> {
         through!(self, |options| options.pageout(chunks), one)
     }
@@ -85,9 +94,24 @@ impl<'a> PageoutOptions<'a> {
     ///
     /// # Errors
     ///
-    /// As for [`Pager::pageout`]; every chunk is then as it was.
+    /// As for [`pageout`](Self::pageout); every chunk is then as it was.
     pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle>> {
         through!(self, |options| options.pageout_each(chunks), each)
+    }
+
+    /// The same, said to one registry.
+    fn of<'r, B: Backend>(
+        &self,
+        options: pager_core::PageoutOptions<'r, B>,
+    ) -> pager_core::PageoutOptions<'r, B>
+    where
+        'a: 'r,
+    {
+        let options = options.reuse(self.reuse);
+        match self.group {
+            Some(group) => options.group(group),
+            None => options,
+        }
     }
 
     fn kind(&self) -> BackendKind {

@@ -90,6 +90,7 @@ impl Pager {
                 quota_bytes: settings.quota_bytes,
                 checksums: settings.checksums.unwrap_or(true),
                 allow_memory_fs: settings.allow_memory_fs,
+                slack_bytes: settings.slack_bytes,
                 layer: settings.layer,
                 residency: residency.clone(),
             }),
@@ -270,8 +271,8 @@ impl Pager {
         }
         PagerStats::new(
             self.selector.get(),
-            self.swap_stats(),
-            self.file_stats(),
+            self.swap_totals(),
+            self.file_totals(),
             self.residency.stats(),
         )
     }
@@ -293,22 +294,22 @@ impl Pager {
     }
 
     #[cfg(feature = "swap")]
-    fn swap_stats(&self) -> Option<Stats> {
+    fn swap_totals(&self) -> Option<Stats> {
         Some(self.swap.stats())
     }
 
     #[cfg(not(feature = "swap"))]
-    fn swap_stats(&self) -> Option<Stats> {
+    fn swap_totals(&self) -> Option<Stats> {
         None
     }
 
     #[cfg(feature = "file")]
-    fn file_stats(&self) -> Option<Stats> {
+    fn file_totals(&self) -> Option<Stats> {
         self.file.stats()
     }
 
     #[cfg(not(feature = "file"))]
-    fn file_stats(&self) -> Option<Stats> {
+    fn file_totals(&self) -> Option<Stats> {
         None
     }
 
@@ -345,8 +346,11 @@ fn swap_backend(settings: &PagerBuilder) -> pager_swap::SwapBackend {
         Preset::Fast => SwapMode::Arena,
         Preset::Seed => SwapMode::Seed(SeedAdvice::Cold),
     };
-    pager_swap::SwapBackend::builder()
+    let builder = pager_swap::SwapBackend::builder()
         .mode(mode)
-        .core_dumps(settings.core_dumps)
-        .build()
+        .core_dumps(settings.core_dumps);
+    match settings.warm_bytes {
+        Some(bytes) => builder.warm_bytes(bytes).build(),
+        None => builder.build(),
+    }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) checksums: bool,
     pub(crate) allow_memory_fs: bool,
+    pub(crate) slack_bytes: Option<u64>,
     pub(crate) layer: Layer,
     pub(crate) residency: Residency,
 }
@@ -195,8 +196,12 @@ impl Settings {
             .io(self.io)
             .checksums(self.checksums)
             .allow_memory_fs(self.allow_memory_fs);
-        match self.quota_bytes {
+        let config = match self.quota_bytes {
             Some(quota_bytes) => config.quota_bytes(quota_bytes),
+            None => config,
+        };
+        match self.slack_bytes {
+            Some(slack_bytes) => config.slack_bytes(slack_bytes),
             None => config,
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use every_call::{Call, assert_complete, functions, in_child, methods};
 use kept::Kept;
-use pager::{Arena, BackendKind, ChunkBuf, Error, Handle, Pager, Result, Reuse};
+use pager::{Arena, BackendKind, ChunkBuf, Error, Group, Handle, Pager, Result, Reuse};
 
 /// Children of each kind.
 const ROUNDS: usize = 60;
@@ -180,6 +180,11 @@ const METHODS: &[Call<Inherited>] = &[
             is_refused(it.pager.options().reuse(Reuse::Late).pageout(chunks))
         })
     }),
+    ("PageoutOptions::group", |it| {
+        let group = Group::new("q").quota_bytes(1 << 20);
+        pages_nothing_out(|chunks| is_refused(it.pager.options().group(&group).pageout(chunks)))
+            && group.stats().logical_bytes == 0
+    }),
     ("PageoutOptions::pageout", |it| {
         pages_nothing_out(|chunks| is_refused(it.moving.options().pageout(chunks)))
     }),
@@ -232,6 +237,17 @@ const METHODS: &[Call<Inherited>] = &[
     ("Pager::set_budget", |it| {
         is_refused(it.pager.set_budget(0)) && is_refused(it.pager.set_budget(usize::MAX))
     }),
+    ("Pager::trim", |it| is_refused(it.pager.trim())),
+    ("Pager::reclaim_bytes", |it| {
+        is_refused(it.pager.reclaim_bytes(1 << 20))
+    }),
+    ("Pager::swap_stats", |it| {
+        it.pager.swap_stats().logical_bytes == 0
+    }),
+    ("Pager::arena_usage", |it| {
+        it.pager.arena_usage().used_bytes == 0
+    }),
+    ("Pager::file_stats", |it| it.pager.file_stats().is_none()),
     ("Pager::flush", |it| is_refused(it.pager.flush())),
     ("Pager::write_back", |it| is_refused(it.pager.write_back())),
     ("Pager::shutdown", |it| is_refused(it.pager.shutdown())),
@@ -308,6 +324,11 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     ("budget_bytes", |_| pager::budget_bytes() > 0),
     ("residency", |_| is_refused(pager::residency().flush())),
     ("set_budget", |_| is_refused(pager::set_budget(0))),
+    ("trim", |_| is_refused(pager::trim())),
+    ("reclaim_bytes", |_| is_refused(pager::reclaim_bytes(1))),
+    ("swap_stats", |_| pager::swap_stats().logical_bytes == 0),
+    ("arena_usage", |_| pager::arena_usage().used_bytes == 0),
+    ("file_stats", |_| pager::file_stats().is_none()),
     ("flush", |_| is_refused(pager::flush())),
     ("write_back", |_| is_refused(pager::write_back())),
     ("shutdown", |_| is_refused(pager::shutdown())),
