@@ -52,6 +52,8 @@ pub mod seam;
 mod sync;
 
 pub use backend::{Backend, ChunkKind, InPlace, Preferences, Usage};
+#[cfg(feature = "pressure")]
+pub use budget::PressureStats;
 pub use budget::{
     Group, GroupStats, MemoryAccount, Residency, ResidencyBuilder, ResidencyStats, TransferCharge,
     TransferMemory, default_budget_bytes,

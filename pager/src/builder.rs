@@ -199,6 +199,28 @@ impl PagerBuilder {
         self
     }
 
+    /// Follows how short memory is, and lowers the budget meanwhile, to `floor_bytes` at
+    /// least, as [`ResidencyBuilder::follow_pressure`] says. What was seen and done is in
+    /// [`ResidencyStats::pressure`](crate::ResidencyStats::pressure). Default: the budget
+    /// is what it was set to.
+    ///
+    /// ```
+    /// use pager::Pager;
+    ///
+    /// let pager = Pager::builder()
+    ///     .budget_bytes(256 << 20)
+    ///     .follow_pressure(16 << 20)
+    ///     .build()?;
+    /// let pressure = pager.stats().residency.pressure.expect("it was asked for");
+    /// assert_eq!(pressure.asked_bytes, 256 << 20);
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    #[cfg(feature = "pressure")]
+    pub fn follow_pressure(mut self, floor_bytes: usize) -> Self {
+        self.residency = self.residency.follow_pressure(floor_bytes);
+        self
+    }
+
     /// The residency layer that these settings ask for.
     pub(crate) fn residency(&self) -> Residency {
         if let Some(shared) = &self.shared_budget {

@@ -115,6 +115,8 @@ pub use pager::Pager;
 pub use preset::Preset;
 pub use stats::PagerStats;
 
+#[cfg(feature = "pressure")]
+pub use pager_core::PressureStats;
 #[cfg(feature = "codec")]
 pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{

@@ -160,7 +160,16 @@ impl Engine {
     ///
     /// That of the first write that fails.
     pub(super) fn keep_within_budget(self: &Arc<Self>) -> Result<()> {
-        while self.ledger.is_over_budget() {
+        self.shrink_while(|| true)
+    }
+
+    /// The same for as long as `go_on` says so.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn shrink_while(self: &Arc<Self>, go_on: impl Fn() -> bool) -> Result<()> {
+        while self.ledger.is_over_budget() && go_on() {
             if self.free_one(Unused::Goes) {
                 continue;
             }

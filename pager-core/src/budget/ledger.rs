@@ -108,6 +108,9 @@ pub(super) struct Ledger {
     /// nothing has to leave whenever one begins.
     peak_transfer_bytes: AtomicUsize,
     budget_bytes: AtomicUsize,
+    /// What a shortage of memory leaves of the budget.
+    #[cfg(feature = "pressure")]
+    ceiling_bytes: AtomicUsize,
     watermarks: Watermarks,
     /// Whose memory it is, if it is borrowed.
     pub(super) lender: Option<Lender>,
@@ -125,6 +128,8 @@ impl Ledger {
             peak_held_bytes: AtomicUsize::new(0),
             peak_transfer_bytes: AtomicUsize::new(0),
             budget_bytes: AtomicUsize::new(budget_bytes),
+            #[cfg(feature = "pressure")]
+            ceiling_bytes: AtomicUsize::new(usize::MAX),
             watermarks,
             lender,
             waiters: AtomicUsize::new(0),
@@ -173,12 +178,29 @@ impl Ledger {
         self.peak_held_bytes.load(Ordering::Relaxed)
     }
 
+    /// The budget in force.
     pub(super) fn budget_bytes(&self) -> usize {
-        self.budget_bytes.load(Ordering::Relaxed)
+        let asked_bytes = self.asked_bytes();
+        #[cfg(feature = "pressure")]
+        return asked_bytes.min(load(&self.ceiling_bytes));
+        #[cfg(not(feature = "pressure"))]
+        asked_bytes
+    }
+
+    /// The budget that was asked for, whatever is left of it.
+    pub(super) fn asked_bytes(&self) -> usize {
+        load(&self.budget_bytes)
     }
 
     pub(super) fn set_budget_bytes(&self, budget_bytes: usize) {
         self.budget_bytes.store(budget_bytes, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Bounds the budget, whatever was asked for.
+    #[cfg(feature = "pressure")]
+    pub(super) fn set_ceiling_bytes(&self, ceiling_bytes: usize) {
+        self.ceiling_bytes.store(ceiling_bytes, Ordering::Relaxed);
         self.wake();
     }
 

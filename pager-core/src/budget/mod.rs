@@ -21,6 +21,7 @@
 //! spares    warm empty Vecs that change hands
 //! transfers the buffers of backends, within the budget
 //! pageable  a payload as the budget sees it
+//! pressure  follows how short memory is, and moves the budget (feature `pressure`)
 //! limit     how much memory this process may use
 //! tally     what is counted
 //! ```
@@ -37,6 +38,8 @@ mod ledger;
 mod limit;
 mod pageable;
 mod pool;
+#[cfg(feature = "pressure")]
+mod pressure;
 mod queue;
 mod room;
 mod spares;
@@ -58,6 +61,8 @@ pub use group::{Group, GroupStats};
 pub(crate) use ledger::Kind;
 pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
+#[cfg(feature = "pressure")]
+pub use pressure::PressureStats;
 pub use tally::ResidencyStats;
 pub use transfers::{TransferCharge, TransferMemory};
 
@@ -99,15 +104,36 @@ pub struct Residency {
 #[derive(Debug)]
 struct Owner {
     engine: Arc<Engine>,
+    #[cfg(feature = "pressure")]
+    watcher: Option<pressure::Watcher>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        #[cfg(feature = "pressure")]
+        self.stop_watching();
         self.engine.pool().stop();
         if self.engine.pool().is_own() {
             // Spare buffers lie within the engine, and their charges hold it.
             self.engine.release_spares();
         }
+    }
+}
+
+#[cfg(feature = "pressure")]
+impl Owner {
+    /// Ends the watcher of memory pressure; a forked child has none.
+    fn stop_watching(&self) {
+        if let Some(watcher) = &self.watcher
+            && self.engine.pool().is_own()
+        {
+            watcher.stop();
+        }
+    }
+
+    fn pressure_stats(&self) -> Option<PressureStats> {
+        let watcher = self.watcher.as_ref()?;
+        Some(watcher.stats(self.engine.ledger.asked_bytes()))
     }
 }
 
@@ -120,6 +146,8 @@ pub struct ResidencyBuilder {
     high_percent: u8,
     io_threads: usize,
     account: Option<AccountRef>,
+    #[cfg(feature = "pressure")]
+    floor_bytes: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -139,6 +167,8 @@ impl Default for ResidencyBuilder {
             high_percent: 75,
             io_threads: 2,
             account: None,
+            #[cfg(feature = "pressure")]
+            floor_bytes: None,
         }
     }
 }
@@ -176,6 +206,21 @@ impl ResidencyBuilder {
         self
     }
 
+    /// Follows how short memory is, and lowers the budget meanwhile, to `floor_bytes` at
+    /// least. Default: the budget is what it was set to.
+    ///
+    /// A thread looks at what the machine and every memory cgroup above this process
+    /// leave, the page cache counted as free, and is woken by what the kernel reports
+    /// ([`PressureStats::watched`]). When less than an eighth of a bound is left (or a
+    /// gibibyte), the budget goes down by what is missing; it comes back when there has been
+    /// room for one or two seconds. The thread wakes once a second where every bound is
+    /// more than a gibibyte away, and up to a hundred times near one. Linux only.
+    #[cfg(feature = "pressure")]
+    pub fn follow_pressure(mut self, floor_bytes: usize) -> Self {
+        self.floor_bytes = Some(floor_bytes);
+        self
+    }
+
     /// The residency layer.
     #[must_use]
     pub fn build(self) -> Residency {
@@ -191,9 +236,14 @@ impl ResidencyBuilder {
             Ledger::new(budget_bytes, watermarks, lender),
             Pool::new(self.io_threads),
         );
+        let engine = Arc::new(engine);
+        #[cfg(feature = "pressure")]
+        let watch = |floor_bytes| pressure::Watcher::start(&engine, floor_bytes);
         Residency {
             owner: Arc::new(Owner {
-                engine: Arc::new(engine),
+                #[cfg(feature = "pressure")]
+                watcher: self.floor_bytes.map(watch),
+                engine,
             }),
         }
     }
@@ -225,7 +275,8 @@ impl Residency {
         Self::builder().budget_bytes(0).io_threads(0).build()
     }
 
-    /// Bytes that may be held in memory.
+    /// Bytes that may be held in memory: what was asked for, or less while memory is
+    /// short and that is followed.
     #[must_use]
     pub fn budget_bytes(&self) -> usize {
         self.engine().ledger.budget_bytes()
@@ -295,7 +346,10 @@ impl Residency {
     ///
     /// As for [`flush`](Self::flush); the threads have ended all the same.
     pub fn shutdown(&self) -> Result<()> {
-        self.own_engine()?.pool().stop();
+        let engine = self.own_engine()?;
+        #[cfg(feature = "pressure")]
+        self.owner.stop_watching();
+        engine.pool().stop();
         self.flush()
     }
 
@@ -353,8 +407,10 @@ impl Residency {
             dirty_bytes: bytes_of(Kind::Dirty),
             read_ahead_bytes: bytes_of(Kind::ReadAhead),
             spare_bytes: bytes_of(Kind::Spare),
-            transfer_bytes: bytes_of(Kind::Transfer) + bytes_of(Kind::Idle),
+            transfer_bytes: ledger.transfer_bytes() as u64,
             bookkeeping_bytes: bytes_of(Kind::Bookkeeping),
+            #[cfg(feature = "pressure")]
+            pressure: self.owner.pressure_stats(),
             ..engine.tally.snapshot()
         }
     }

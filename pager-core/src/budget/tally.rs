@@ -97,6 +97,9 @@ pub struct ResidencyStats {
     pub background_errors: u64,
     /// The last of them, as text.
     pub last_background_error: Option<String>,
+    /// What the watcher of memory pressure has seen and done, if there is one.
+    #[cfg(feature = "pressure")]
+    pub pressure: Option<super::PressureStats>,
 }
 
 /// The counters. Relaxed throughout: statistics that order nothing.

@@ -10,7 +10,7 @@ use crate::matrix;
 use crate::size::Size;
 use crate::swap::ProvisionedSwap;
 use anyhow::Context;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What needs no test binary.
@@ -99,11 +99,12 @@ pub(super) const DEEP: [Step; 10] = [
 ];
 
 /// The feature sets of the facade besides the default one.
-const COMBINATIONS: [&[&str]; 4] = [
+const COMBINATIONS: [&[&str]; 5] = [
     &["--no-default-features"],
     &["--no-default-features", "--features", "swap"],
     &["--no-default-features", "--features", "file"],
     &["--features", "codec"],
+    &["--features", "pressure"],
 ];
 
 fn passed(args: &[&str]) -> anyhow::Result<Done> {
@@ -233,25 +234,33 @@ fn pressure() -> anyhow::Result<Done> {
         ("pager-swap", "pager-swap", "real_swap"),
     ] {
         // Built outside the cap, which no compiler would fit in.
-        let args = [
-            "test",
-            "--release",
-            "--no-run",
-            "-p",
-            package,
-            "--test",
-            test,
-        ];
-        let found = executables(&args)?;
-        let binary = found.get(test).context("no test was built")?;
-        let mut argv = vec![binary.as_os_str().to_owned()];
+        let binary = release_test(package, test, &[])?;
+        let mut argv = vec![binary.into_os_string()];
         // They are ignored elsewhere, because without a cap they show nothing.
         argv.extend(["--include-ignored", "--nocapture", "--test-threads=1"].map(Into::into));
         let cap = Cap::new(limit)?;
         call(cap.command(&argv).current_dir(root().join(directory)))?;
     }
     drop(swap);
+    // Makes a cgroup of its own, for two processes.
+    let binary = release_test(FACADE, "neighbour", &["--features", "pressure"])?;
+    call(Command::new(binary).args(["--nocapture", "--test-threads=1"]))?;
     Ok(Done::Passed)
+}
+
+/// Builds a test, and says where it is.
+fn release_test(package: &str, test: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
+    let args = [
+        "test",
+        "--release",
+        "--no-run",
+        "-p",
+        package,
+        "--test",
+        test,
+    ];
+    let mut found = executables(&[&args, more].concat())?;
+    found.remove(test).context("no test was built")
 }
 
 /// The model checker on what can race, with at most so many schedules for a scene.
