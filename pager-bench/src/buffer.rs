@@ -29,6 +29,13 @@ pub trait Buffer: Chunk + Destination + Default + Send + Sync + 'static {
     /// No memory.
     fn append_words(&mut self, words: &[u64]) -> pager_core::Result<()>;
 
+    /// All words of a buffer of this length, to be overwritten: they are what they are.
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    fn words_mut(&mut self, len: usize) -> pager_core::Result<&mut [u64]>;
+
     /// Becomes the first `len` words of `blocks`.
     ///
     /// # Errors
@@ -71,6 +78,16 @@ impl Buffer for Vec<u64> {
         self.extend_from_slice(words);
         Ok(())
     }
+
+    fn words_mut(&mut self, len: usize) -> pager_core::Result<&mut [u64]> {
+        if self.capacity() < len {
+            self.clear();
+            self.reserve_words(len)?;
+        }
+        // A buffer that is used again has its length, and is not zeroed.
+        self.resize(len, 0);
+        Ok(self)
+    }
 }
 
 impl Buffer for ChunkBuf {
@@ -90,5 +107,10 @@ impl Buffer for ChunkBuf {
 
     fn append_words(&mut self, words: &[u64]) -> pager_core::Result<()> {
         self.extend_from_slice(words)
+    }
+
+    fn words_mut(&mut self, len: usize) -> pager_core::Result<&mut [u64]> {
+        self.resize(len, 0)?;
+        Ok(self)
     }
 }

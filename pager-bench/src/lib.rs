@@ -4,7 +4,8 @@
 //! ```text
 //! data      distinct chunks of words, random or columns of TPC-H lineitem
 //! buffer    the two kinds of memory that a workload may hold its chunks in
-//! store     where chunks go between build and merge: a pager, or nowhere
+//! store     where chunks go between build and merge: a pager, a peer, or nowhere
+//! peer      what people use instead of pager
 //! merge     the workload itself: build two chains, merge them
 //! verify    the merged chains against what the generator implies
 //! measure   faults, swap traffic, I/O, memory and latencies of a phase
@@ -23,6 +24,7 @@ pub mod data;
 pub mod direct;
 pub mod measure;
 pub mod merge;
+pub mod peer;
 pub mod pread_4k;
 pub mod report;
 pub mod soak;

@@ -14,9 +14,9 @@ use crate::merge::{Config, Outcome};
 /// How chunks were held and where they went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// `swap`, `file`, or `none`.
+    /// `swap`, `file`, the name of a peer, or `none`.
     pub backend: String,
-    /// `fast` or `seed`; says nothing without a backend.
+    /// `fast` or `seed`; says nothing without a pager.
     pub preset: String,
     /// `vec` or `buf`: the memory in which the workload holds its chunks.
     pub chunks: String,

@@ -3,15 +3,18 @@
 use pager::{CodecStats, Handle, Pager, ResidencyStats, Reuse};
 
 use crate::buffer::Buffer;
+use crate::peer::{Kept, Peer, PeerKind};
 
-/// A pager, or none: then every chunk stays where it is, and the system swaps
-/// what it likes.
+/// A pager, a peer, or none: then every chunk stays where it is, and the system
+/// swaps what it likes.
 #[derive(Debug)]
 pub enum Store {
     /// Chunks stay in the workload's memory.
     None,
     /// Chunks are paged out.
     Pager(Box<Pager>),
+    /// Chunks go to a peer.
+    Peer(PeerKind, Box<dyn Peer>),
 }
 
 /// One chunk that was put away.
@@ -21,6 +24,8 @@ pub enum Stored<C> {
     Chunk(C),
     /// The pager's claim on it.
     Handle(Handle),
+    /// A peer's.
+    Kept(Box<dyn Kept>),
 }
 
 impl Store {
@@ -38,6 +43,14 @@ impl Store {
                 .reuse(reuse)
                 .pageout(std::slice::from_mut(chunk))
                 .map(Stored::Handle),
+            Self::Peer(kind, peer) => {
+                let bytes = size_of_val(chunk.words()) as u64;
+                let kept = peer.put(chunk.words()).map_err(|cause| {
+                    pager_core::Error::from_io(kind.name(), "write", None, bytes, cause)
+                })?;
+                chunk.forget();
+                Ok(Stored::Kept(kept))
+            }
         }
     }
 
@@ -49,8 +62,15 @@ impl Store {
     pub fn take<C: Buffer>(&self, stored: Stored<C>, dst: &mut C) -> pager_core::Result<()> {
         match (self, stored) {
             (Self::Pager(pager), Stored::Handle(handle)) => Ok(pager.take(handle, dst)?),
-            (Self::None, Stored::Handle(_)) => {
-                unreachable!("a store without a pager makes no handles")
+            (Self::Peer(kind, _), Stored::Kept(kept)) => {
+                let words = kept.word_count();
+                let bytes = (words * size_of::<u64>()) as u64;
+                kept.bring_back(dst.words_mut(words)?).map_err(|cause| {
+                    pager_core::Error::from_io(kind.name(), "read", None, bytes, cause)
+                })
+            }
+            (_, Stored::Handle(_) | Stored::Kept(_)) => {
+                unreachable!("a store takes back what it was given")
             }
             (_, Stored::Chunk(chunk)) => {
                 *dst = chunk;
@@ -60,14 +80,14 @@ impl Store {
     }
 
     /// Has the pager store whatever it left in memory to be stored later; what is
-    /// stored may stay in memory.
+    /// stored may stay in memory. What the page cache of a peer holds is not waited for.
     ///
     /// # Errors
     ///
     /// What the pager says.
     pub fn write_back(&self) -> pager_core::Result<()> {
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Peer(..) => Ok(()),
             Self::Pager(pager) => pager.write_back(),
         }
     }
@@ -76,7 +96,7 @@ impl Store {
     #[must_use]
     pub fn residency(&self) -> ResidencyStats {
         match self {
-            Self::None => ResidencyStats::default(),
+            Self::None | Self::Peer(..) => ResidencyStats::default(),
             Self::Pager(pager) => pager.residency().stats(),
         }
     }
@@ -85,15 +105,17 @@ impl Store {
     #[must_use]
     pub fn codec(&self) -> CodecStats {
         match self {
-            Self::None => CodecStats::default(),
+            Self::None | Self::Peer(..) => CodecStats::default(),
             Self::Pager(pager) => pager.codec_stats(),
         }
     }
 
     /// Says that a chunk will be taken soon.
     pub fn prefetch<C>(&self, stored: &Stored<C>) {
-        if let (Self::Pager(pager), Stored::Handle(handle)) = (self, stored) {
-            pager.prefetch(handle);
+        match (self, stored) {
+            (Self::Pager(pager), Stored::Handle(handle)) => pager.prefetch(handle),
+            (_, Stored::Kept(kept)) => kept.prefetch(),
+            _ => {}
         }
     }
 }

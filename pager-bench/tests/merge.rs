@@ -37,7 +37,7 @@ fn report(args: &[&str]) -> Report {
 
 #[test]
 fn every_backend_and_preset_brings_every_word_back() {
-    for backend in ["swap", "file", "none"] {
+    for backend in ["swap", "file", "none", "tempfile", "memmap2", "lgalloc"] {
         for preset in ["fast", "seed"] {
             let report = report(&[
                 "--backend",

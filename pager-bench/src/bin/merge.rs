@@ -17,6 +17,7 @@ use pager_bench::buffer::Buffer;
 use pager_bench::data::DataKind;
 use pager_bench::measure::Host;
 use pager_bench::merge::{self, Config, Outcome};
+use pager_bench::peer::PeerKind;
 use pager_bench::report::{Report, Setting};
 use pager_bench::store::Store;
 use pager_bench::{CHUNK_BYTES, bytes_of_gib};
@@ -27,8 +28,8 @@ use pager_tool::{ensure_disk, ensure_machine, ensure_memory, print, print_json, 
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {
-    /// Where chunks go: swap, file, auto for whichever works here, or none to keep them
-    /// as they are.
+    /// Where chunks go: swap, file, auto for whichever works here, none to keep them as
+    /// they are, or a peer: tempfile, memmap2, lgalloc.
     #[arg(long, default_value = "swap")]
     backend: Backing,
     /// How: fast (the best there is) or seed (the published strategies).
@@ -80,17 +81,49 @@ struct Args {
     json: bool,
 }
 
-/// A backend by name or by what works here, or none at all.
+/// A backend by name or by what works here, a peer, or none at all.
 #[derive(Debug, Clone, Copy)]
-struct Backing(Option<BackendChoice>);
+enum Backing {
+    None,
+    Pager(BackendChoice),
+    Peer(PeerKind),
+}
 
 impl FromStr for Backing {
     type Err = <BackendChoice as FromStr>::Err;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "none" => Ok(Self(None)),
-            name => name.parse().map(|kind| Self(Some(kind))),
+        match (name, name.parse()) {
+            ("none", _) => Ok(Self::None),
+            (_, Ok(peer)) => Ok(Self::Peer(peer)),
+            (name, Err(_)) => name.parse().map(Self::Pager),
+        }
+    }
+}
+
+/// [`Backing`], with what works here found out.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    None,
+    Pager(BackendKind),
+    Peer(PeerKind),
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pager(kind) => kind.name(),
+            Self::Peer(kind) => kind.name(),
+        }
+    }
+
+    /// Whether chunks go to files of the scratch directory.
+    fn uses_files(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Pager(kind) => kind == BackendKind::File,
+            Self::Peer(kind) => kind.uses_files(),
         }
     }
 }
@@ -110,19 +143,20 @@ fn main() -> ExitCode {
 fn merge(args: &Args) -> Result<ExitCode> {
     let config = config(args)?;
     // Asked once: a choice that is made twice may differ.
-    let kind = args
-        .backend
-        .0
-        .map(|choice| choice.resolve(Some(&scratch(args))));
-    ensure_room(args, kind, &config)?;
-    let store = store(args, kind)?;
+    let place = match args.backend {
+        Backing::None => Place::None,
+        Backing::Pager(choice) => Place::Pager(choice.resolve(Some(&scratch(args)))),
+        Backing::Peer(kind) => Place::Peer(kind),
+    };
+    ensure_room(args, place, &config)?;
+    let store = store(args, place)?;
     let (outcome, chunks) = match args.chunks {
         ChunksArg::Vec => run::<Vec<u64>>(&config, &store)?,
         ChunksArg::Buf => run::<ChunkBuf>(&config, &store)?,
     };
     let scratch = scratch(args);
     let setting = Setting {
-        backend: kind.map_or("none", BackendKind::name).to_owned(),
+        backend: place.name().to_owned(),
         preset: args.preset.to_string(),
         chunks: chunks.to_owned(),
         io_threads: args.io_threads,
@@ -170,7 +204,7 @@ fn config(args: &Args) -> Result<Config> {
 
 /// Refuses what can only end in an allocation that fails, a full disk, or the
 /// kernel's killer. What a memory cgroup makes of the rest is what is measured.
-fn ensure_room(args: &Args, kind: Option<BackendKind>, config: &Config) -> Result<()> {
+fn ensure_room(args: &Args, place: Place, config: &Config) -> Result<()> {
     if let Some(budget) = args.budget {
         ensure_memory("--budget", budget.as_u64())?;
     }
@@ -178,18 +212,23 @@ fn ensure_room(args: &Args, kind: Option<BackendKind>, config: &Config) -> Resul
     let kept =
         u64::from(config.chain_chunks - merge::doomed_below(config.chain_chunks, config.die_young));
     let bytes = kept.saturating_mul(2 * CHUNK_BYTES as u64);
-    match kind {
-        Some(BackendKind::File) => {
-            ensure_disk("--chain-gib", bytes, usable_bytes(), &scratch(args))?;
-        }
-        _ => ensure_machine("--chain-gib", bytes)?,
+    if place.uses_files() {
+        ensure_disk("--chain-gib", bytes, usable_bytes(), &scratch(args))?;
+    } else {
+        ensure_machine("--chain-gib", bytes)?;
     }
     Ok(())
 }
 
-fn store(args: &Args, kind: Option<BackendKind>) -> Result<Store> {
-    let Some(kind) = kind else {
-        return Ok(Store::None);
+fn store(args: &Args, place: Place) -> Result<Store> {
+    let kind = match place {
+        Place::None => return Ok(Store::None),
+        Place::Pager(kind) => kind,
+        Place::Peer(kind) => {
+            let opened = kind.open(&scratch(args));
+            let peer = opened.with_context(|| format!("{} could not be set up", kind.name()))?;
+            return Ok(Store::Peer(kind, peer));
+        }
     };
     let mut builder = Pager::builder()
         .backend(kind)

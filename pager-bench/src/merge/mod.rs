@@ -43,7 +43,7 @@ pub struct Outcome {
     pub merge_stored_s: f64,
     /// Bytes of input that the merge read.
     pub merged_bytes: u64,
-    /// Bytes paged out, inputs and outputs; 0 without a pager.
+    /// Bytes paged out, inputs and outputs; 0 where chunks stay where they are.
     pub paged_out_bytes: u64,
     /// The most memory of the process up to the end of the merge.
     pub peak_rss_bytes: u64,
@@ -100,7 +100,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
         merged_bytes: bytes(workers.iter().map(Worker::merged_count).sum()),
         paged_out_bytes: match store {
             Store::None => 0,
-            Store::Pager(_) => bytes(put),
+            Store::Pager(_) | Store::Peer(..) => bytes(put),
         },
         peak_rss_bytes,
         peak_anon_rss_bytes,
