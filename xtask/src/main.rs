@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     WithMemory(with_memory::Args),
-    BenchMatrix(matrix::Args),
+    BenchMatrix(Box<matrix::Args>),
     Diagnose(diagnose::Args),
     Ci(ci::Args),
 }

@@ -46,15 +46,21 @@ impl Stage {
     fn start(&self) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command
-            .args(["bench-matrix", "--quick", "--cap", "none", "--threads", "1"])
+            .args(["bench-matrix", "--suite", "quick", "--cap", "none"])
             .args(["--data", "random", "--backend", "file"])
             .arg("--binaries")
             .arg(self.dir.path())
             .arg("--scratch")
             .arg(self.path("root"))
-            .arg("--out")
+            // What was begun is gone on with.
+            .arg(if self.path("out/journal.jsonl").exists() {
+                "--resume"
+            } else {
+                "--out"
+            })
             .arg(self.path("out"))
             .env("TELL", self.path("tell"))
+            .env("RUNS", self.path("runs"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -106,7 +112,9 @@ fn an_interrupted_matrix_leaves_neither_a_cell_nor_a_file() {
         assert!(!runs(&cell), "{name}");
         assert_eq!(stage.left(), [] as [PathBuf; 0], "{name}");
         // What it has is written.
-        assert!(stage.path("out/results.json").exists());
+        for file in ["results.json", "results.csv", "report.md"] {
+            assert!(stage.path("out").join(file).exists(), "{file}");
+        }
     }
 }
 
@@ -146,6 +154,47 @@ fn what_a_killed_matrix_has_left_goes_with_the_next_start() {
     signal(&matrix, "-INT");
     matrix.wait().unwrap();
     assert_eq!(stage.left(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn what_has_ended_before_an_interruption_is_not_measured_again() {
+    // The first three cells end at once, and each says that it ran.
+    let script = MERGE.replace(
+        "exec sleep 60",
+        r#"echo run >> "$RUNS"
+[ "$(wc -l < "$RUNS")" -gt 3 ] && exec sleep 60
+echo '{"through_gib_s": 1.0}'"#,
+    );
+    let stage = Stage::new(&script);
+    let runs = || {
+        let text = fs::read_to_string(stage.path("runs")).unwrap_or_default();
+        text.lines().count()
+    };
+    let wait_for = |count| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while runs() < count {
+            assert!(Instant::now() < deadline, "{} runs after 30 s", runs());
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let mut matrix = stage.start();
+    wait_for(4);
+    signal(&matrix, "-KILL");
+    matrix.wait().unwrap();
+    let ended = || {
+        let text = fs::read_to_string(stage.path("out/journal.jsonl")).unwrap();
+        text.matches("\"outcome\":\"ok\"").count()
+    };
+    assert_eq!(ended(), 3);
+    // Six runs are planned: three are left.
+    fs::write(stage.path("merge"), script.replace("-gt 3", "-gt 99")).unwrap();
+    let mut resumed = stage.start();
+    assert_eq!(resumed.wait().unwrap().code(), Some(0));
+    assert_eq!(runs(), 4 + 3);
+    assert_eq!(ended(), 6);
+    let json = fs::read_to_string(stage.path("out/results.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["runs"].as_array().unwrap().len(), 6);
 }
 
 #[test]

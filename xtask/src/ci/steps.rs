@@ -92,7 +92,7 @@ pub(super) const DEEP: [Step; 10] = [
     }),
     ("Miri, several schedules", nightly::miri_schedules),
     ("Miri, every test", nightly::miri_all),
-    ("bench-matrix --quick", || {
+    ("bench-matrix --suite quick", || {
         let out = tempfile::tempdir()?;
         run_matrix(&matrix::Args::quick(out.path(), matrix_swap()))
     }),

@@ -1,9 +1,9 @@
-//! Runs one cell: `merge` in a child under the cell's cap.
+//! Runs one cell once: `merge` in a child under the cell's cap.
 //!
 //! Guarantees a record whatever happens to the child. Refuses to hide that a cell ran without the
 //! cap or the swap that it was meant to have.
 
-use super::plan::{Backend, Cell, Preset, name};
+use super::plan::{Cell, Preset, name};
 use super::record::{Outcome, Record};
 use crate::cgroup::Cap;
 use crate::child::{self, End};
@@ -24,7 +24,7 @@ pub(crate) struct Bench {
     pub(crate) verify: bool,
     pub(crate) timeout: Duration,
     pub(crate) has_swap: bool,
-    /// Prefetch distance of the fast preset.
+    /// Prefetch distance of all but the published strategies, which have none.
     pub(crate) lookahead: u32,
 }
 
@@ -39,14 +39,14 @@ impl Bench {
         (2.0 * self.chain_gib * (1u64 << 30) as f64) as u64
     }
 
-    /// A record of a cell that has not run.
-    pub(crate) fn blank(&self, cell: Cell, why: &str) -> Record {
+    /// A record of a run that was none.
+    pub(crate) fn blank(&self, cell: Cell, round: u32, why: &str) -> Record {
         Record {
             cell,
+            round,
             cap_bytes: cell.cap.cap_bytes(self.working_set_bytes()),
             uncapped: false,
-            // Files hold what the file backend pages out; the others leave it to swap.
-            no_swap: cell.backend != Backend::File && !self.has_swap,
+            no_swap: !cell.backend.uses_files() && !self.has_swap,
             outcome: Outcome::NotRun,
             exit_code: None,
             error: Some(why.to_owned()),
@@ -55,8 +55,8 @@ impl Bench {
     }
 
     /// Runs the cell. An error of the machinery is a failed cell, too.
-    pub(crate) fn run(&self, cell: Cell) -> Record {
-        let mut record = self.blank(cell, "interrupted");
+    pub(crate) fn run(&self, cell: Cell, round: u32) -> Record {
+        let mut record = self.blank(cell, round, "interrupted");
         if let Err(error) = self.try_run(&mut record) {
             record.outcome = Outcome::Failed;
             record.error = Some(format!("{error:#}"));
@@ -65,12 +65,20 @@ impl Bench {
     }
 
     fn try_run(&self, record: &mut Record) -> anyhow::Result<()> {
-        let argv = child::ends_with_us(self.argv(record.cell));
         let cap = match record.cap_bytes {
             None => None,
             Some(bytes) => Cap::new(Size::from_bytes(bytes)).ok(),
         };
         record.uncapped = record.cap_bytes.is_some() && cap.is_none();
+        let mut argv = self.argv(record.cell);
+        if let (true, Some(cap_bytes)) = (record.uncapped, record.cap_bytes) {
+            // Then pager at least pages as it would under the cap.
+            argv.extend([
+                "--budget".into(),
+                budget_bytes(cap_bytes).to_string().into(),
+            ]);
+        }
+        let argv = child::ends_with_us(argv);
         let mut command = match &cap {
             Some(cap) => cap.command(&argv),
             None => {
@@ -110,14 +118,15 @@ impl Bench {
         let mut argv = vec![self.merge.clone().into_os_string()];
         let mut option = |name: &str, value: &str| argv.extend([name.into(), value.into()]);
         option("--backend", &name(&cell.backend));
-        if let Some(preset) = cell.preset {
-            option("--preset", &name(&preset));
-        }
-        // The published strategies have no prefetch.
-        let lookahead = match cell.preset {
-            Some(Preset::Fast) => self.lookahead,
-            Some(Preset::Seed) | None => 0,
+        let (preset, codec, lookahead) = match cell.preset {
+            // The published strategies have no prefetch.
+            Some(Preset::Seed) => ("seed", "off", 0),
+            // What is not pager asks for no preset, and takes advice all the same.
+            Some(Preset::Fast) | None => ("fast", "off", self.lookahead),
+            Some(Preset::Codec) => ("fast", "auto", self.lookahead),
         };
+        option("--preset", preset);
+        option("--codec", codec);
         option("--chain-gib", &self.chain_gib.to_string());
         option("--threads", &cell.threads.to_string());
         option("--data", &name(&cell.data));
@@ -129,6 +138,12 @@ impl Bench {
         }
         argv
     }
+}
+
+/// What pager gives itself of so much memory: the rule of its default budget.
+fn budget_bytes(memory_bytes: u64) -> u64 {
+    const FLOOR_BYTES: u64 = 64 << 20;
+    (memory_bytes / 8).max(FLOOR_BYTES.min(memory_bytes / 4))
 }
 
 /// The device's ceiling by the `ceiling` binary, in GiB/s.
@@ -166,7 +181,7 @@ fn parse(stdout: &str) -> anyhow::Result<Map<String, Value>> {
 mod tests {
     use super::super::plan::{Backend, Cell, Data, Preset};
     use super::super::record::Outcome;
-    use super::{Bench, parse};
+    use super::{Bench, budget_bytes, parse};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
@@ -199,13 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fast_preset_looks_ahead() {
+    fn the_published_strategies_look_at_nothing_ahead() {
         let dir = tempfile::tempdir().unwrap();
         let bench = bench(dir.path(), "");
-        for (preset, lookahead) in [(Preset::Seed, "0"), (Preset::Fast, "4")] {
+        for (preset, lookahead, codec) in [
+            (Preset::Seed, "0", "off"),
+            (Preset::Fast, "4", "off"),
+            (Preset::Codec, "4", "auto"),
+        ] {
             let argv = bench.argv(cell(preset));
-            let at = argv.iter().position(|a| a == "--lookahead").unwrap();
-            assert_eq!(argv[at + 1], lookahead);
+            let after = |flag: &str| &argv[argv.iter().position(|a| a == flag).unwrap() + 1];
+            assert_eq!(after("--lookahead"), lookahead);
+            assert_eq!(after("--codec"), codec);
             assert!(argv.iter().any(|a| a == "--verify"));
         }
         assert_eq!(bench.working_set_bytes(), 256 << 20);
@@ -214,14 +234,14 @@ mod tests {
     #[test]
     fn what_merge_prints_is_kept_and_a_failure_keeps_its_words_and_code() {
         let dir = tempfile::tempdir().unwrap();
-        let good = bench(dir.path(), r#"echo '{"through_gib_s": 1.5}'"#).run(cell(Preset::Fast));
+        let good = bench(dir.path(), r#"echo '{"through_gib_s": 1.5}'"#).run(cell(Preset::Fast), 1);
         assert_eq!(good.outcome, Outcome::Ok);
         assert_eq!(good.number("through_gib_s"), Some(1.5));
         assert!(good.no_swap);
-        let bad = bench(dir.path(), "echo no room >&2; exit 3").run(cell(Preset::Fast));
+        let bad = bench(dir.path(), "echo no room >&2; exit 3").run(cell(Preset::Fast), 1);
         assert_eq!((bad.outcome, bad.exit_code), (Outcome::Failed, Some(3)));
         assert_eq!(bad.error.unwrap(), "exit code 3: no room");
-        let silent = bench(dir.path(), "exit 0").run(cell(Preset::Fast));
+        let silent = bench(dir.path(), "exit 0").run(cell(Preset::Fast), 1);
         assert_eq!(silent.outcome, Outcome::Failed);
     }
 
@@ -230,7 +250,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut bench = bench(dir.path(), "exec sleep 60");
         bench.timeout = Duration::from_millis(50);
-        assert_eq!(bench.run(cell(Preset::Seed)).outcome, Outcome::TimedOut);
+        assert_eq!(bench.run(cell(Preset::Seed), 1).outcome, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn the_budget_without_a_cap_is_the_one_that_the_cap_would_give() {
+        assert_eq!(budget_bytes(1 << 30), 128 << 20);
+        assert_eq!(budget_bytes(256 << 20), 64 << 20);
+        assert_eq!(budget_bytes(64 << 20), 16 << 20);
     }
 
     #[test]

@@ -1,34 +1,79 @@
 //! Which cells a matrix has, and in which order.
 //!
-//! Guarantees that the presets of one cell run next to each other, so that their ratio comes from
+//! Guarantees that what is compared runs next to each other, so that a ratio comes from
 //! neighbouring moments of a machine that drifts. Refuses nothing: an empty filter means all.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-/// Where paged-out chunks go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+/// Where chunks go: a backend of pager, a peer, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Backend {
     Swap,
     File,
     /// Plain vectors, left to the operating system.
     None,
+    /// One temporary file per chunk.
+    Tempfile,
+    /// Ranges of a mapped file.
+    Memmap2,
+    /// Large objects of an allocator, left to the operating system.
+    Lgalloc,
 }
 
-/// Which strategies the backend uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+impl Backend {
+    /// All of them, pager's first.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Swap,
+        Self::File,
+        Self::None,
+        Self::Tempfile,
+        Self::Memmap2,
+        Self::Lgalloc,
+    ];
+
+    /// Whether it is one of pager's, and has presets.
+    pub(crate) fn is_pager(self) -> bool {
+        matches!(self, Self::Swap | Self::File)
+    }
+
+    /// Whether what leaves memory goes to files; else it goes to swap.
+    pub(crate) fn uses_files(self) -> bool {
+        match self {
+            Self::File | Self::Tempfile | Self::Memmap2 => true,
+            Self::Swap | Self::None | Self::Lgalloc => false,
+        }
+    }
+
+    /// What a reader calls it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Swap => "pager, swap",
+            Self::File => "pager, file",
+            Self::None => "plain Vecs",
+            Self::Tempfile => "tempfile",
+            Self::Memmap2 => "memmap2",
+            Self::Lgalloc => "lgalloc",
+        }
+    }
+}
+
+/// Which strategies a backend of pager uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Preset {
     Seed,
     Fast,
+    /// Fast, and a codec that chooses for itself.
+    Codec,
 }
 
 /// What the chunks contain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Data {
     Random,
@@ -47,6 +92,14 @@ pub(crate) fn name(value: &impl ValueEnum) -> String {
 pub(crate) struct Share(Option<NonZeroU32>);
 
 impl Share {
+    /// No cap.
+    pub(crate) const NONE: Self = Self(None);
+
+    /// One part of so many; of none, no cap.
+    pub(crate) fn one_in(parts: u32) -> Self {
+        Self(NonZeroU32::new(parts))
+    }
+
     /// The cap on a working set, if there is one.
     pub(crate) fn cap_bytes(self, working_set_bytes: u64) -> Option<u64> {
         self.0.map(|part| working_set_bytes / u64::from(part.get()))
@@ -81,34 +134,58 @@ impl Serialize for Share {
     }
 }
 
-/// One run of `merge`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// One setting of `merge`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) data: Data,
     pub(crate) cap: Share,
     pub(crate) threads: u32,
     pub(crate) backend: Backend,
-    /// Absent for plain vectors, which have no strategy.
+    /// Absent for what is not pager, and has no strategy to choose.
     pub(crate) preset: Option<Preset>,
 }
 
 impl Cell {
-    /// The cell that this one's ratio refers to.
+    /// The cell of the published strategies that this one's ratio refers to.
     pub(crate) fn seed(self) -> Self {
         Self {
             preset: self.preset.map(|_| Preset::Seed),
             ..self
         }
     }
+
+    /// The same workload with a peer, or with none.
+    pub(crate) fn peer(self, backend: Backend) -> Self {
+        Self {
+            backend,
+            preset: None,
+            ..self
+        }
+    }
+
+    /// Backend and preset, as a reader calls them.
+    pub(crate) fn label(self) -> String {
+        let backend = self.backend.label();
+        self.preset.map_or_else(
+            || backend.to_owned(),
+            |preset| format!("{backend}, {}", name(&preset)),
+        )
+    }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let preset = self.preset.map_or_else(|| "-".to_owned(), |p| name(&p));
         write!(
             f,
-            "{} {preset}, {} threads, cap {}, {}",
-            name(&self.backend),
+            "{}, {} threads, cap {}, {}",
+            self.label(),
             self.threads,
             self.cap,
             name(&self.data)
@@ -126,16 +203,20 @@ pub(crate) struct Axes {
     pub(crate) data: Vec<Data>,
 }
 
-/// Every combination, the presets innermost.
+/// Every combination, presets innermost. Random words are not encoded: nothing would come of it.
 pub(crate) fn plan(axes: &Axes) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &data in &axes.data {
         for &cap in &axes.caps {
             for &threads in &axes.threads {
                 for &backend in &axes.backends {
-                    let presets = match backend {
-                        Backend::None => vec![None],
-                        _ => axes.presets.iter().copied().map(Some).collect(),
+                    let makes_sense =
+                        |preset: &Preset| *preset != Preset::Codec || data != Data::Random;
+                    let presets = if backend.is_pager() {
+                        let chosen = axes.presets.iter().copied().filter(makes_sense);
+                        chosen.map(Some).collect()
+                    } else {
+                        vec![None]
                     };
                     cells.extend(presets.into_iter().map(|preset| Cell {
                         data,
@@ -157,8 +238,8 @@ mod tests {
 
     fn axes() -> Axes {
         Axes {
-            backends: vec![Backend::Swap, Backend::File, Backend::None],
-            presets: vec![Preset::Seed, Preset::Fast],
+            backends: Backend::ALL.to_vec(),
+            presets: vec![Preset::Seed, Preset::Fast, Preset::Codec],
             threads: vec![1, 2, 4],
             caps: ["none", "1/2", "1/4", "1/8"]
                 .map(|t| t.parse().unwrap())
@@ -168,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn every_combination_is_planned_once_and_plain_vectors_have_no_preset() {
+    fn every_combination_is_planned_once_and_what_is_not_pager_has_no_preset() {
         let cells = plan(&axes());
-        assert_eq!(cells.len(), (2 * 2 + 1) * 3 * 4 * 2);
+        assert_eq!(cells.len(), (2 * 2 + 4 + 2 * 3 + 4) * 3 * 4);
         for (i, cell) in cells.iter().enumerate() {
             assert!(!cells[..i].contains(cell));
-            assert_eq!(cell.preset.is_none(), cell.backend == Backend::None);
+            assert_eq!(cell.preset.is_none(), !cell.backend.is_pager());
         }
     }
 
@@ -191,6 +272,9 @@ mod tests {
     fn a_share_parses_prints_and_divides() {
         let quarter: Share = "1/4".parse().unwrap();
         assert_eq!(quarter.to_string(), "1/4");
+        assert_eq!(quarter, Share::one_in(4));
+        let read: Share = serde_json::from_str("\"1/4\"").unwrap();
+        assert_eq!(read, quarter);
         assert_eq!(quarter.cap_bytes(1 << 30), Some(1 << 28));
         assert_eq!("none".parse::<Share>().unwrap().cap_bytes(1), None);
         for bad in ["", "1/0", "2/3", "half", "1/-1"] {

@@ -1,10 +1,10 @@
-//! What came of each cell, and the files that keep it.
+//! What came of each run of a cell, and the table that keeps it.
 //!
-//! Guarantees that every planned cell has a record, also one that failed or never ran, and that
-//! what `merge` said is kept whole. Refuses to turn a failed cell into a number.
+//! Guarantees that every planned run has a record, also one that failed or never ran, and that
+//! what `merge` said is kept whole. Refuses to turn a failed run into a number.
 
-use super::plan::{Backend, Cell};
-use serde::Serialize;
+use super::plan::Cell;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -13,8 +13,8 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// What the kernel counts swap in, on every machine that this is measured on.
 const KERNEL_PAGE_BYTES: f64 = 4096.0;
 
-/// How a cell ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     Ok,
@@ -26,11 +26,13 @@ pub(crate) enum Outcome {
     NotRun,
 }
 
-/// One cell's result.
-#[derive(Clone, Debug, Serialize)]
+/// One run's result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     #[serde(flatten)]
     pub(crate) cell: Cell,
+    /// Which of the repetitions, from 1.
+    pub(crate) round: u32,
     pub(crate) cap_bytes: Option<u64>,
     /// A cap was planned and could not be had.
     pub(crate) uncapped: bool,
@@ -44,19 +46,31 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A number that `merge` reported.
-    pub(crate) fn number(&self, key: &str) -> Option<f64> {
-        self.merge.get(key)?.as_f64()
+    /// A number that `merge` reported; a path of keys, divided by points, leads into what is
+    /// nested.
+    pub(crate) fn number(&self, path: &str) -> Option<f64> {
+        let mut keys = path.split('.');
+        let first = self.merge.get(keys.next()?)?;
+        keys.try_fold(first, |value, key| value.get(key))?.as_f64()
+    }
+
+    /// Whether the run need not be repeated: it has ended as it will.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.outcome {
+            Outcome::Ok | Outcome::OutOfMemory | Outcome::TimedOut => true,
+            Outcome::Failed | Outcome::NotRun => false,
+        }
     }
 
     /// Bytes that left memory while the chains were built and merged: for files what this
     /// process wrote, else what the machine swapped out.
     fn left_memory_bytes(&self) -> Option<f64> {
-        let (key, unit) = match self.cell.backend {
-            Backend::File => ("io_written_bytes", 1.0),
-            Backend::Swap | Backend::None => ("pswpout", KERNEL_PAGE_BYTES),
+        let (key, unit) = if self.cell.backend.uses_files() {
+            ("io_written_bytes", 1.0)
+        } else {
+            ("pswpout", KERNEL_PAGE_BYTES)
         };
-        let build = self.merge.get("build")?.get(key)?.as_f64()?;
+        let build = self.number(&format!("build.{key}"))?;
         Some(unit * (build + self.number(key)?))
     }
 
@@ -69,19 +83,21 @@ impl Record {
         left.is_some_and(|(left, chains)| left < chains / 100.0)
     }
 
-    /// Whether the matrix as a whole has failed by this cell. Without swap, data that must stay
-    /// in memory cannot fit under a cap, and without a pager it may not fit with swap either: that
-    /// the kernel kills such a cell is its result.
+    /// Whether the matrix as a whole has failed by this run. Without swap, data that must stay
+    /// in memory cannot fit under a cap, and a peer may not fit with swap either: that the kernel
+    /// kills such a run is its result, and so is that a peer finds no end.
     pub(crate) fn is_failure(&self) -> bool {
+        let is_pager = self.cell.backend.is_pager();
         match self.outcome {
             Outcome::Ok => false,
-            Outcome::OutOfMemory => !self.no_swap && self.cell.backend != Backend::None,
-            Outcome::Failed | Outcome::TimedOut | Outcome::NotRun => true,
+            Outcome::OutOfMemory => !self.no_swap && is_pager,
+            Outcome::TimedOut => is_pager,
+            Outcome::Failed | Outcome::NotRun => true,
         }
     }
 
-    /// The remarks of the report.
-    pub(crate) fn notes(&self) -> String {
+    /// What has to be known before the figure is believed.
+    pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.uncapped {
             notes.push("uncapped".to_owned());
@@ -94,7 +110,7 @@ impl Record {
         }
         match self.outcome {
             Outcome::Ok => {}
-            Outcome::OutOfMemory => notes.push("out of memory".to_owned()),
+            Outcome::OutOfMemory => notes.push("killed by the memory cap".to_owned()),
             Outcome::Failed | Outcome::TimedOut | Outcome::NotRun => {
                 let error = self.error.as_deref().unwrap_or("failed");
                 // One line of a table; the files have it whole.
@@ -102,27 +118,13 @@ impl Record {
                 notes.push(line.chars().take(60).collect());
             }
         }
-        notes.join(", ")
+        notes
     }
-}
-
-/// Throughput over that of the seed preset in the same cell. None where either left all in
-/// memory: that would compare paging with not paging.
-pub(crate) fn ratio_to_seed(record: &Record, all: &[Record]) -> Option<f64> {
-    record.cell.preset?;
-    let seed = all.iter().find(|r| r.cell == record.cell.seed())?;
-    if record.paged_nothing() || seed.paged_nothing() {
-        return None;
-    }
-    let (ours, theirs) = (
-        record.number("through_gib_s")?,
-        seed.number("through_gib_s")?,
-    );
-    (theirs > 0.0).then(|| ours / theirs)
 }
 
 /// The columns of `results.csv` that come from the matrix; those of `merge` follow.
-const OWN_COLUMNS: [&str; 11] = [
+const OWN_COLUMNS: [&str; 12] = [
+    "round",
     "data",
     "cap",
     "threads",
@@ -166,7 +168,7 @@ pub(crate) fn write_csv(path: &Path, records: &[Record]) -> anyhow::Result<()> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::plan::{Backend, Cell, Data, Preset};
-    use super::{Outcome, Record, ratio_to_seed, write_csv};
+    use super::{Outcome, Record, write_csv};
 
     /// A record with a throughput, or a failed one.
     pub(crate) fn record(preset: Option<Preset>, through: Option<f64>) -> Record {
@@ -184,6 +186,7 @@ pub(crate) mod tests {
                 backend: preset.map_or(Backend::None, |_| Backend::Swap),
                 preset,
             },
+            round: 1,
             cap_bytes: Some(1 << 20),
             uncapped: false,
             no_swap: false,
@@ -192,21 +195,6 @@ pub(crate) mod tests {
             error: through.is_none().then(|| "it broke".to_owned()),
             merge,
         }
-    }
-
-    #[test]
-    fn a_ratio_needs_both_presets_of_a_cell() {
-        let all = [
-            record(Some(Preset::Seed), Some(0.5)),
-            record(Some(Preset::Fast), Some(2.0)),
-            record(None, Some(1.0)),
-        ];
-        assert_eq!(ratio_to_seed(&all[1], &all), Some(4.0));
-        assert_eq!(ratio_to_seed(&all[0], &all), Some(1.0));
-        assert_eq!(ratio_to_seed(&all[2], &all), None);
-        assert_eq!(ratio_to_seed(&all[1], &all[1..]), None);
-        let broken = [record(Some(Preset::Seed), None), all[1].clone()];
-        assert_eq!(ratio_to_seed(&broken[1], &broken), None);
     }
 
     /// `record` with chains of 1 GiB each of which so much left memory.
@@ -228,24 +216,35 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_cell_that_left_all_in_memory_says_so_and_has_no_ratio() {
+    fn a_run_that_left_all_in_memory_says_so() {
         let fast = record(Some(Preset::Fast), Some(4.0));
-        let seed = record(Some(Preset::Seed), Some(0.5));
-        let all = [
-            paged(seed.clone(), 1.0, 1.0),
-            paged(fast.clone(), 0.0, 0.001),
-        ];
-        assert_eq!(ratio_to_seed(&all[1], &all), None);
-        assert_eq!(all[1].notes(), "nothing was paged");
-        assert_eq!(all[0].notes(), "");
-        let all = [paged(seed.clone(), 0.0, 0.0), paged(fast.clone(), 1.0, 0.0)];
-        assert_eq!(ratio_to_seed(&all[1], &all), None, "the seed paged nothing");
-        let mut all = [paged(seed, 1.0, 0.0), paged(fast, 0.0, 1.0)];
-        assert_eq!(ratio_to_seed(&all[1], &all), Some(8.0));
+        let mut quiet = paged(fast.clone(), 0.0, 0.001);
+        assert_eq!(quiet.notes(), ["nothing was paged"]);
+        assert!(paged(fast, 0.0, 1.0).notes().is_empty());
         // For files it is what was written that counts, and not what others swapped out.
-        all[1].cell.backend = Backend::File;
-        all[1].merge.insert("io_written_bytes".to_owned(), 0.into());
-        assert!(all[1].paged_nothing());
+        quiet
+            .merge
+            .insert("io_written_bytes".to_owned(), (1u64 << 30).into());
+        for (backend, paged_nothing) in [
+            (Backend::Swap, true),
+            (Backend::File, false),
+            (Backend::Memmap2, false),
+            (Backend::Lgalloc, true),
+        ] {
+            quiet.cell.backend = backend;
+            assert_eq!(quiet.paged_nothing(), paged_nothing, "{backend:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_leads_into_what_is_nested() {
+        let paged = paged(record(None, Some(1.0)), 0.5, 1.0);
+        assert_eq!(
+            paged.number("build.io_written_bytes"),
+            Some(super::GIB / 2.0)
+        );
+        assert_eq!(paged.number("build.none"), None);
+        assert_eq!(paged.number("none.io"), None);
     }
 
     #[test]
@@ -255,10 +254,12 @@ pub(crate) mod tests {
         assert!(killed.is_failure());
         killed.no_swap = true;
         assert!(!killed.is_failure());
-        assert_eq!(killed.notes(), "no swap, out of memory");
+        assert_eq!(killed.notes(), ["no swap", "killed by the memory cap"]);
         let mut without_pager = record(None, None);
-        without_pager.outcome = Outcome::OutOfMemory;
-        assert!(!without_pager.is_failure());
+        for died in [Outcome::OutOfMemory, Outcome::TimedOut] {
+            without_pager.outcome = died;
+            assert!(!without_pager.is_failure() && without_pager.is_final());
+        }
     }
 
     #[test]
