@@ -63,10 +63,11 @@ impl Record {
     }
 
     /// Bytes that left memory while the chains were built and merged: for files what this
-    /// process wrote, else what the machine swapped out.
+    /// process had to read back from the device, since the page cache may hold what it wrote;
+    /// else what the machine swapped out.
     fn left_memory_bytes(&self) -> Option<f64> {
         let (key, unit) = if self.cell.backend.uses_files() {
-            ("io_written_bytes", 1.0)
+            ("io_read_bytes", 1.0)
         } else {
             ("pswpout", KERNEL_PAGE_BYTES)
         };
@@ -203,7 +204,7 @@ pub(crate) mod tests {
         let cost = |gib: f64| {
             serde_json::json!({
                 "pswpout": bytes(gib) / super::KERNEL_PAGE_BYTES,
-                "io_written_bytes": bytes(gib),
+                "io_read_bytes": bytes(gib),
             })
         };
         record.merge.insert("chain_gib".to_owned(), 1.0.into());
@@ -239,10 +240,7 @@ pub(crate) mod tests {
     #[test]
     fn a_path_leads_into_what_is_nested() {
         let paged = paged(record(None, Some(1.0)), 0.5, 1.0);
-        assert_eq!(
-            paged.number("build.io_written_bytes"),
-            Some(super::GIB / 2.0)
-        );
+        assert_eq!(paged.number("build.io_read_bytes"), Some(super::GIB / 2.0));
         assert_eq!(paged.number("build.none"), None);
         assert_eq!(paged.number("none.io"), None);
     }
