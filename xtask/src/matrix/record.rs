@@ -222,10 +222,10 @@ pub(crate) mod tests {
         let mut quiet = paged(fast.clone(), 0.0, 0.001);
         assert_eq!(quiet.notes(), ["nothing was paged"]);
         assert!(paged(fast, 0.0, 1.0).notes().is_empty());
-        // For files it is what was written that counts, and not what others swapped out.
+        // For files it is what was read back that counts, and not what others swapped out.
         quiet
             .merge
-            .insert("io_written_bytes".to_owned(), (1u64 << 30).into());
+            .insert("io_read_bytes".to_owned(), (1u64 << 30).into());
         for (backend, paged_nothing) in [
             (Backend::Swap, true),
             (Backend::File, false),
