@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Transfer,
     /// A buffer that waits for the next transfer.
     Idle,
+    /// What a backend works in besides the buffers of its transfers.
+    Workspace,
     /// What is remembered of a payload, wherever its bytes are.
     Bookkeeping,
 }
@@ -66,7 +68,10 @@ impl Kind {
 
     /// Whether it counts as used, and the limit is its limit.
     fn is_used(self) -> bool {
-        !matches!(self, Self::Transfer | Self::Idle | Self::Bookkeeping)
+        !matches!(
+            self,
+            Self::Transfer | Self::Idle | Self::Workspace | Self::Bookkeeping
+        )
     }
 
     /// The kind with this number, of those below [`COUNT`](Self::COUNT).
@@ -78,6 +83,7 @@ impl Kind {
             3 => Self::Spare,
             4 => Self::Transfer,
             5 => Self::Idle,
+            6 => Self::Workspace,
             _ => Self::Bookkeeping,
         }
     }
@@ -166,8 +172,9 @@ impl Ledger {
         self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping)
     }
 
-    fn transfer_bytes(&self) -> usize {
-        self.bytes_of(Kind::Transfer) + self.bytes_of(Kind::Idle)
+    pub(super) fn transfer_bytes(&self) -> usize {
+        let kinds = [Kind::Transfer, Kind::Idle, Kind::Workspace];
+        kinds.into_iter().map(|kind| self.bytes_of(kind)).sum()
     }
 
     pub(super) fn peak_resident_bytes(&self) -> usize {
@@ -283,7 +290,7 @@ impl Ledger {
             self.count_out(kind, bytes);
             return Err(Refusal::BudgetIsFull);
         }
-        if matches!(kind, Kind::Transfer | Kind::Idle) {
+        if matches!(kind, Kind::Transfer | Kind::Idle | Kind::Workspace) {
             note_peak(&self.peak_transfer_bytes, self.transfer_bytes());
         }
         note_peak(&self.peak_resident_bytes, self.payloads_of(used_bytes));
@@ -313,7 +320,9 @@ impl Ledger {
             // read ahead under a small budget.
             Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
             Kind::Spare => limit_bytes / 8,
-            Kind::Transfer => (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS)),
+            Kind::Transfer | Kind::Workspace => {
+                (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS))
+            }
             // Together no more than may be in use.
             Kind::Idle => self
                 .share_bytes(Kind::Transfer, bytes)

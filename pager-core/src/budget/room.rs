@@ -157,9 +157,10 @@ impl Engine {
         }
     }
 
-    /// Room for a buffer of a transfer, if fewer are in use than may be.
-    pub(super) fn room_for_transfer(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let charge = Charge::reserve(self, Kind::Transfer, bytes).ok()?;
+    /// Room for a buffer of a transfer, or for a workspace, if fewer are in use than may
+    /// be.
+    pub(super) fn room_for_transfer(self: &Arc<Self>, kind: Kind, bytes: usize) -> Option<Charge> {
+        let charge = Charge::reserve(self, kind, bytes).ok()?;
         while self.ledger.is_over_budget() && self.free_one(Unused::Stays) {}
         Some(charge)
     }

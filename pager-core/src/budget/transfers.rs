@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::engine::Engine;
+use super::ledger::Kind;
 use super::room::STALL_SLICE;
 
 /// Room for the buffers of transfers, which a backend gets from its registry
@@ -47,7 +48,16 @@ impl TransferMemory {
     /// Counts a buffer of `bytes` that is about to be used; `None` if as many are in
     /// use as may be.
     pub fn try_hold(&self, bytes: usize) -> Option<TransferCharge> {
-        self.engine.room_for_transfer(bytes).map(TransferCharge)
+        let charge = self.engine.room_for_transfer(Kind::Transfer, bytes);
+        charge.map(TransferCharge)
+    }
+
+    /// Counts a workspace of `bytes` that a backend is about to make and to keep; `None`
+    /// if there are as many as may be. Who waits for a buffer of a transfer does not wait
+    /// for this, whose holder may wait for such a buffer.
+    pub fn try_keep_workspace(&self, bytes: usize) -> Option<TransferCharge> {
+        let charge = self.engine.room_for_transfer(Kind::Workspace, bytes);
+        charge.map(TransferCharge)
     }
 
     /// Counts a buffer of `bytes` that is about to be used, and waits until it may be.

@@ -169,12 +169,10 @@ impl Workspaces {
     }
 
     /// Counts a workspace with room for so many stored bytes, if there is room for it
-    /// in the budget. It is at rest from the first: who waits for a buffer of a transfer
-    /// does not wait for this one, whose holder may wait for such a buffer.
+    /// in the budget.
     fn charge(&self, bytes: usize) -> Option<TransferCharge> {
         let bytes = SizeClass::for_bytes(bytes).bytes() + Scratch::BYTES;
-        let charge = self.memory.get()?.try_hold(bytes)?;
-        charge.try_rest().then_some(charge)
+        self.memory.get()?.try_keep_workspace(bytes)
     }
 
     fn lend(&self, workspace: Workspace, is_large: bool) -> Lent<'_> {
