@@ -5,7 +5,9 @@ use pager_core::{Chunk, ChunkBuf, Destination};
 use crate::data::{BLOCK_WORDS, Blocks};
 
 /// A growable buffer of words that can be paged out and taken into.
-pub trait Buffer: Chunk + Destination + Default + Send + Sync + 'static {
+pub trait Buffer:
+    Chunk<Element = u64> + Destination<Element = u64> + Default + Send + Sync + 'static
+{
     /// Name of the kind, as a flag says it.
     const NAME: &'static str;
 

@@ -155,7 +155,7 @@ fn check<C: Buffer>(handles: &[Handle], dst: &mut C) -> Result<()> {
     {
         expected.fill(generator.blocks(id(index)), CHUNK_WORDS)?;
         read_handle(handles, read, dst)?;
-        if let Err(mismatch) = compare(&expected[CHUNK_WORDS - READ_WORDS..], dst.words()) {
+        if let Err(mismatch) = compare(&expected[CHUNK_WORDS - READ_WORDS..], dst.elements()) {
             anyhow::bail!("last page of chunk {index}: {mismatch}");
         }
     }

@@ -44,8 +44,8 @@ impl Store {
                 .pageout(std::slice::from_mut(chunk))
                 .map(Stored::Handle),
             Self::Peer(kind, peer) => {
-                let bytes = size_of_val(chunk.words()) as u64;
-                let kept = peer.put(chunk.words()).map_err(|cause| {
+                let bytes = size_of_val(chunk.elements()) as u64;
+                let kept = peer.put(chunk.elements()).map_err(|cause| {
                     pager_core::Error::from_io(kind.name(), "write", None, bytes, cause)
                 })?;
                 chunk.forget();

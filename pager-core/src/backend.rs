@@ -13,7 +13,7 @@ use crate::{OwnedChunk, Payload, Result, TransferMemory, Window};
 
 /// Stores payloads somewhere and reads ranges of them back.
 ///
-/// A *payload* is the chunks of one page-out, joined in order. A *slot* is what
+/// A *payload* is the chunks of one page-out, joined in order: any number of bytes. A *slot* is what
 /// the backend remembers of one payload; nobody else looks inside it. All
 /// methods take `&self` and may run on many threads at once.
 ///
@@ -21,7 +21,7 @@ use crate::{OwnedChunk, Payload, Result, TransferMemory, Window};
 ///
 /// 1. [`page_out`](Self::page_out) is all or nothing: on success every chunk is
 ///    empty, on failure every chunk is as it was.
-/// 2. [`read`](Self::read) fills its window with exactly the words asked for, in
+/// 2. [`read`](Self::read) fills its window with exactly the bytes asked for, in
 ///    request order, or fails.
 /// 3. Hints ([`prefetch`](Self::prefetch)) never change a result.
 /// 4. [`free`](Self::free) cannot fail and does not wait for a device.
@@ -41,26 +41,26 @@ use crate::{OwnedChunk, Payload, Result, TransferMemory, Window};
 /// struct InMemory;
 ///
 /// impl Backend for InMemory {
-///     type Slot = Vec<u64>;
+///     type Slot = Vec<u8>;
 ///
 ///     fn name(&self) -> &'static str {
 ///         "in-memory"
 ///     }
 ///
-///     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+///     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
 ///         let slot = payload.chunks().flatten().copied().collect();
 ///         payload.clear();
 ///         Ok(slot)
 ///     }
 ///
-///     fn read(&self, slot: &Vec<u64>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
+///     fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
 ///         for range in ranges {
 ///             window.copy_from(&slot[range.clone()]);
 ///         }
 ///         Ok(())
 ///     }
 ///
-///     fn free(&self, slot: Vec<u64>) {
+///     fn free(&self, slot: Vec<u8>) {
 ///         drop(slot);
 ///     }
 ///
@@ -95,7 +95,7 @@ pub trait Backend: Send + Sync + 'static {
     /// exactly as it was, and nothing is left behind on the medium.
     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Self::Slot>;
 
-    /// Fills `window` with `ranges` of the payload, one after the other.
+    /// Fills `window` with `ranges` of the payload, in bytes, one after the other.
     ///
     /// Each range lies within the payload and has `start <= end`; together they
     /// are exactly as long as the window. Ranges may overlap, touch, repeat and
@@ -112,7 +112,7 @@ pub trait Backend: Send + Sync + 'static {
         window: &mut Window<'_>,
     ) -> Result<()>;
 
-    /// Hints that `range` of the payload will be read soon. Never waits for the
+    /// Hints that `range` of the payload, in bytes, will be read soon. Never waits for the
     /// device, never fails, never changes a result. The default does nothing.
     fn prefetch(&self, slot: &Self::Slot, range: Range<usize>) {
         let _ = (slot, range);
@@ -168,7 +168,7 @@ pub trait InPlace: Send + Sync {
     /// it is, and does not copy it, where the payload may be moved out.
     fn adopts(&self) -> bool;
 
-    /// Whether words that a read brings back stay in memory until they are
+    /// Whether bytes that a read brings back stay in memory until they are
     /// [released](Self::release). The budget then counts them.
     fn reads_stay(&self) -> bool;
 
@@ -183,7 +183,7 @@ pub trait InPlace: Send + Sync {
     /// The slot, unchanged, when the payload must be read instead.
     fn detach(&self, slot: Self::Slot, wants: ChunkKind) -> Result<OwnedChunk, Self::Slot>;
 
-    /// Brings `range` of the payload back into its memory, waits for it, and says
+    /// Brings `range` of the payload, in bytes, back into its memory, waits for it, and says
     /// whether that was done. Called on a background thread, with room for `range`
     /// in the budget; where the answer is `false`, it is read into another buffer.
     ///
@@ -193,7 +193,7 @@ pub trait InPlace: Send + Sync {
     fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool>;
 
     /// Lets what is in memory of `range` leave it again, with what has come back beside
-    /// it: a kernel may map a huge page for one of its words. All of `unneeded`, which
+    /// it: a kernel may map a huge page for one of its bytes. All of `unneeded`, which
     /// includes `range`, may leave. A hint: it cannot fail.
     fn release(&self, slot: &Self::Slot, range: Range<usize>, unneeded: Range<usize>);
 }
@@ -222,7 +222,7 @@ impl Default for Preferences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChunkKind {
-    /// A plain `Vec<u64>` of the general allocator.
+    /// A `Vec` of plain elements, in memory of the general allocator.
     Vec,
     /// A [`ChunkBuf`](crate::ChunkBuf) in an [`Arena`](crate::Arena).
     Buf,

@@ -60,8 +60,8 @@ pub use budget::{
 };
 pub use error::{Error, Result, ScratchProblem, TakeError};
 pub use memory::{
-    Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, HUGE_PAGE_BYTES, PAGE_BYTES,
-    ProcessStamp, SizeClass, Window,
+    Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, ElementLayout, HUGE_PAGE_BYTES,
+    HeapBuf, PAGE_BYTES, ProcessStamp, SizeClass, Window,
 };
-pub use payload::{Chunk, OwnedChunk, Payload};
+pub use payload::{Chunk, Chunks, OwnedChunk, Payload};
 pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};

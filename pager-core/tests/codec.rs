@@ -202,6 +202,8 @@ fn a_portion_that_cannot_be_stored_takes_the_others_with_it() {
 
 // What comes back is not what went out.
 
+const WORD_BYTES: usize = size_of::<u64>();
+
 /// A backend that can be told to change what it gives back, and counts what it reads.
 #[derive(Debug, Default)]
 struct Medium {
@@ -225,40 +227,39 @@ impl Medium {
 
 #[deny(clippy::missing_trait_methods)]
 impl Backend for Medium {
-    type Slot = Vec<u64>;
+    type Slot = Vec<u8>;
 
     fn name(&self) -> &'static str {
         "medium"
     }
 
-    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
         self.take_time(payload.len_bytes());
         self.inner.page_out(payload)
     }
 
-    fn read(
-        &self,
-        slot: &Vec<u64>,
-        ranges: &[Range<usize>],
-        window: &mut Window<'_>,
-    ) -> Result<()> {
+    fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         self.take_time(window.remaining_bytes());
         self.read_calls.fetch_add(1, Ordering::Relaxed);
-        self.read_words.fetch_add(window.len(), Ordering::Relaxed);
+        self.read_words
+            .fetch_add(window.len() / WORD_BYTES, Ordering::Relaxed);
         let damage = self.damage.load(Ordering::Relaxed);
         let every = self.every.load(Ordering::Relaxed);
         for range in ranges {
-            for at in range.clone() {
-                let is_hit = every > 0 && at.is_multiple_of(every);
-                window.copy_from(&[slot[at].wrapping_add(if is_hit { damage } else { 0 })]);
+            // Blocks are whole words, and so is what the tests store.
+            for at in range.clone().step_by(WORD_BYTES) {
+                let is_hit = every > 0 && (at / WORD_BYTES).is_multiple_of(every);
+                let word: u64 = bytemuck::pod_read_unaligned(&slot[at..at + WORD_BYTES]);
+                let word = word.wrapping_add(if is_hit { damage } else { 0 });
+                window.copy_from(&word.to_ne_bytes());
             }
         }
         Ok(())
     }
 
-    fn prefetch(&self, _: &Vec<u64>, _: Range<usize>) {}
+    fn prefetch(&self, _: &Vec<u8>, _: Range<usize>) {}
 
-    fn free(&self, slot: Vec<u64>) {
+    fn free(&self, slot: Vec<u8>) {
         self.inner.free(slot);
     }
 
@@ -266,7 +267,7 @@ impl Backend for Medium {
         self.inner.usage()
     }
 
-    fn in_place(&self) -> Option<&dyn pager_core::InPlace<Slot = Vec<u64>>> {
+    fn in_place(&self) -> Option<&dyn pager_core::InPlace<Slot = Vec<u8>>> {
         None
     }
 
@@ -276,11 +277,11 @@ impl Backend for Medium {
         self.inner.preferences()
     }
 
-    fn slot_bytes(&self, slot: &Vec<u64>) -> usize {
+    fn slot_bytes(&self, slot: &Vec<u8>) -> usize {
         self.inner.slot_bytes(slot)
     }
 
-    fn stored_bytes(&self, slot: &Vec<u64>) -> u64 {
+    fn stored_bytes(&self, slot: &Vec<u8>) -> u64 {
         self.inner.stored_bytes(slot)
     }
 }

@@ -194,7 +194,7 @@ fn a_buffer_that_grows_in_a_child_moves_to_memory_of_the_childs_own() {
 fn an_inherited_arena_hands_nothing_out() {
     let _alone = alone();
     let arena = Arena::new(1 << 20);
-    drop(ChunkBuf::with_capacity_in(&arena, 700).unwrap());
+    drop(ChunkBuf::<u64>::with_capacity_in(&arena, 700).unwrap());
     assert!(holds_in_a_child(|| {
         let refused = [
             ChunkBuf::with_capacity_in(&arena, 1),
@@ -215,7 +215,7 @@ fn what_a_child_drops_is_its_own_copy_and_its_memory_is_free() {
     let _alone = alone();
     const WORDS: usize = 4 << 20;
     let mut buf = Some(ChunkBuf::with_capacity_in(&Arena::new(0), WORDS).unwrap());
-    buf.as_mut().unwrap().resize(WORDS, 3).unwrap();
+    buf.as_mut().unwrap().resize(WORDS, 3u64).unwrap();
     assert!(holds_in_a_child(|| {
         let mut own = buf.take().unwrap();
         own.fill(4);

@@ -257,29 +257,29 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
 const OF_MEMORY: &[Call<Inherited>] = &[
     ("Arena::new", |_| {
         let own = Arena::new(1 << 20);
-        drop(ChunkBuf::with_capacity_in(&own, 9000).unwrap());
+        drop(ChunkBuf::<u64>::with_capacity_in(&own, 9000).unwrap());
         own.trim() > 0 && own.usage() == ArenaUsage::default()
     }),
     ("Arena::builder", |_| {
         Arena::builder().build().usage() == ArenaUsage::default()
     }),
     ("Arena::shared", |_| {
-        let held = ChunkBuf::with_capacity(9000).unwrap();
+        let held = ChunkBuf::<u64>::with_capacity(9000).unwrap();
         Arena::shared().usage().used_bytes >= held.capacity_bytes()
     }),
     ("Arena::usage", |it| {
         it.arena.usage() == ArenaUsage::default()
     }),
     ("Arena::trim", |it| it.arena.trim() == 0),
-    ("ChunkBuf::new", |_| ChunkBuf::new().is_empty()),
+    ("ChunkBuf::new", |_| ChunkBuf::<u64>::new().is_empty()),
     ("ChunkBuf::with_capacity", |_| {
-        ChunkBuf::with_capacity(700).unwrap().capacity() >= 700
+        ChunkBuf::<u64>::with_capacity(700).unwrap().capacity() >= 700
     }),
     ("ChunkBuf::with_capacity_in", |it| {
-        is_refused(ChunkBuf::with_capacity_in(&it.arena, 0))
+        is_refused(ChunkBuf::<u64>::with_capacity_in(&it.arena, 0))
     }),
     ("ChunkBuf::copy_of", |it| {
-        is_refused(ChunkBuf::copy_of(&it.arena, &[]))
+        is_refused(ChunkBuf::<u64>::copy_of(&it.arena, &[]))
             && is_refused(ChunkBuf::copy_of(&it.arena, &[1]))
     }),
     ("ChunkBuf::capacity", |it| {
@@ -329,6 +329,18 @@ const OF_MEMORY: &[Call<Inherited>] = &[
     }),
     ("ChunkBuf::has_been_paged_out", |it| {
         it.bufs.iter().all(ChunkBuf::has_been_paged_out)
+    }),
+    ("ChunkBuf::into_bytes", |it| {
+        it.each_buf(|buf, _| {
+            *buf = std::mem::take(buf).into_bytes().cast().unwrap();
+            Ok(())
+        })
+    }),
+    ("ChunkBuf::cast", |it| {
+        it.each_buf(|buf, _| {
+            *buf = std::mem::take(buf).cast::<f64>().unwrap().cast().unwrap();
+            Ok(())
+        })
     }),
     ("ChunkBuf::clear", |it| {
         it.each_buf(|buf, expected| {
@@ -426,7 +438,7 @@ fn page_out_and_take(registry: &Registry<MemoryBackend>, done: &AtomicBool) {
 fn grow_and_drop(arena: &Arena, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         for arena in [arena, &Arena::shared()] {
-            let mut buf = ChunkBuf::with_capacity_in(arena, 1).unwrap();
+            let mut buf = ChunkBuf::<u64>::with_capacity_in(arena, 1).unwrap();
             for _ in 0..4 {
                 buf.reserve(buf.capacity() + 1).unwrap();
             }

@@ -759,9 +759,9 @@ fn what_a_forked_child_frees_stays_in_its_parents_file(
         true
     });
     assert_eq!(status, 0);
-    let mut spare = vec![std::mem::MaybeUninit::uninit(); expected.len()];
+    let mut spare = vec![std::mem::MaybeUninit::uninit(); expected.len() * 8];
     let mut window = pager_core::Window::new(&mut spare);
-    let (slot, all) = (slot.unwrap(), 0..expected.len());
+    let (slot, all) = (slot.unwrap(), 0..expected.len() * 8);
     backend
         .read(&slot, std::slice::from_ref(&all), &mut window)
         .unwrap();

@@ -22,16 +22,16 @@ pub(crate) enum Hint {
     PopulateRead,
 }
 
-/// What becomes of pages that the words cover in part.
+/// What becomes of pages that the bytes cover in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rounding {
-    /// They are left alone: other owners' words are on them.
+    /// They are left alone: other owners' bytes are on them.
     Inward,
     /// They are included.
     Outward,
 }
 
-/// Gives `hint` about the pages of `words`. No page, no system call.
+/// Gives `hint` about the pages of `bytes`. No page, no system call.
 ///
 /// # Errors
 ///
@@ -41,12 +41,12 @@ pub(crate) enum Rounding {
 /// # References
 ///
 /// <https://man7.org/linux/man-pages/man2/madvise.2.html>
-pub(crate) fn advise(words: &[u64], hint: Hint, rounding: Rounding) -> io::Result<()> {
-    let pages = Span::of(words).pages(rounding);
+pub(crate) fn advise(bytes: &[u8], hint: Hint, rounding: Rounding) -> io::Result<()> {
+    let pages = Span::of(bytes).pages(rounding);
     if pages.is_empty() {
         return Ok(());
     }
-    system::advise(words, &pages, hint)
+    system::advise(bytes, &pages, hint)
 }
 
 /// Bytes of a page of this system.
@@ -67,7 +67,7 @@ mod system {
     use crate::sys;
     use pager_core::seam::Call;
 
-    pub(super) fn advise(words: &[u64], pages: &Range<usize>, hint: Hint) -> io::Result<()> {
+    pub(super) fn advise(bytes: &[u8], pages: &Range<usize>, hint: Hint) -> io::Result<()> {
         let advice = match hint {
             Hint::Cold => Advice::LinuxCold,
             Hint::PageOut => Advice::LinuxPageOut,
@@ -75,10 +75,10 @@ mod system {
             Hint::PopulateRead => Advice::LinuxPopulateRead,
         };
         let page_bytes = page_bytes();
-        let start = words.as_ptr().with_addr(pages.start * page_bytes);
+        let start = bytes.as_ptr().with_addr(pages.start * page_bytes);
         sys::ask(Call::Madvise)?;
         // SAFETY:
-        // - every page of the range holds at least one of `words` or lies
+        // - every page of the range holds at least one of `bytes` or lies
         //   between two that do, so all of it is mapped while they are borrowed;
         // - each of the hints leaves the content of every page as it is.
         unsafe { mm::madvise(start.cast_mut().cast(), pages.len() * page_bytes, advice) }?;
@@ -97,7 +97,7 @@ mod system {
 
     use super::Hint;
 
-    pub(super) fn advise(_: &[u64], _: &Range<usize>, _: Hint) -> io::Result<()> {
+    pub(super) fn advise(_: &[u8], _: &Range<usize>, _: Hint) -> io::Result<()> {
         Ok(())
     }
 
@@ -118,24 +118,24 @@ mod tests {
     ];
 
     #[test]
-    fn no_hint_changes_a_word() {
-        let words: Vec<u64> = (0..4096).collect();
-        let before = words.clone();
+    fn no_hint_changes_a_byte() {
+        let bytes: Vec<u8> = (0..=250u8).cycle().take(32_768).collect();
+        let before = bytes.clone();
         for hint in HINTS {
             for rounding in [Rounding::Inward, Rounding::Outward] {
-                // An old kernel may refuse; the words stay all the same.
-                let _ = advise(&words, hint, rounding);
-                let _ = advise(&words[511..1537], hint, rounding);
-                assert!(words == before, "{hint:?} {rounding:?}");
+                // An old kernel may refuse; the bytes stay all the same.
+                let _ = advise(&bytes, hint, rounding);
+                let _ = advise(&bytes[4095..12_301], hint, rounding);
+                assert!(bytes == before, "{hint:?} {rounding:?}");
             }
         }
     }
 
     #[test]
     fn less_than_a_page_is_left_alone_inward() {
-        let words = [1u64; 8];
+        let bytes = [1; 8];
         for hint in HINTS {
-            advise(&words, hint, Rounding::Inward).unwrap();
+            advise(&bytes, hint, Rounding::Inward).unwrap();
             advise(&[], hint, Rounding::Outward).unwrap();
         }
     }

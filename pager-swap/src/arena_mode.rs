@@ -78,22 +78,22 @@ impl ArenaMode {
     ///
     /// [`Error::OutOfMemory`]; the chunks are as they were.
     pub(crate) fn park(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<Arc<Parked>> {
-        let (mut words, outcome) = match adopt(payload) {
+        let (mut bytes, outcome) = match adopt(payload) {
             Some(adopted) => {
-                let words = self.fit(watch, adopted);
-                let outcome = self.push_out(watch, &words);
-                (words, outcome)
+                let bytes = self.fit(watch, adopted);
+                let outcome = self.push_out(watch, &bytes);
+                (bytes, outcome)
             }
             None => self.copy_out(watch, payload)?,
         };
         if outcome.left {
-            words.mark_paged_out();
+            bytes.mark_paged_out();
         }
         watch.counters.unreclaimable_bytes.add(outcome.stayed_bytes);
         watch.counters.stayed_bytes.add(outcome.stayed_bytes);
         watch.counters.left_bytes.add(outcome.left_bytes);
-        let key = watch.admit(Spans::One(Span::of(&words)), size_of_val(&*words));
-        let parked = Parked::new(words, key, outcome.left_bytes, outcome.stayed_bytes);
+        let key = watch.admit(Spans::One(Span::of(&bytes)), bytes.len());
+        let parked = Parked::new(bytes, key, outcome.left_bytes, outcome.stayed_bytes);
         Ok(Arc::new(parked))
     }
 
@@ -113,27 +113,27 @@ impl ArenaMode {
         // All reads are begun before the first is waited for.
         if !is_there && !parked.prefetched.load(Ordering::Relaxed) {
             for range in ranges {
-                will_need(&parked.words[range.clone()]);
+                will_need(&parked.bytes[range.clone()]);
             }
         }
         for range in ranges {
-            let words = &parked.words[range.clone()];
+            let bytes = &parked.bytes[range.clone()];
             if !is_there {
-                self.populate(words)?;
-                parked.came_back(watch, pages_bytes(words));
+                self.populate(bytes)?;
+                parked.came_back(watch, pages_bytes(bytes));
             }
-            window.copy_from(words);
+            window.copy_from(bytes);
         }
         Ok(())
     }
 
     /// Begins to read `range` from swap.
     pub(crate) fn prefetch(&self, parked: &Parked, range: Range<usize>) {
-        if range.len() == parked.words.len() {
+        if range.len() == parked.bytes.len() {
             parked.prefetched.store(true, Ordering::Relaxed);
         }
         // Not even one page is worth a refusal: a hint that fails is forgotten.
-        let _ = advise(&parked.words[range], Hint::WillNeed, Rounding::Outward);
+        let _ = advise(&parked.bytes[range], Hint::WillNeed, Rounding::Outward);
     }
 
     /// Maps `range` and waits for it.
@@ -162,15 +162,15 @@ impl ArenaMode {
         unneeded: Range<usize>,
     ) {
         parked.prefetched.store(false, Ordering::Relaxed);
-        parked.let_go(watch, pages_bytes(&parked.words[range.clone()]));
-        let shared = whole_huge_pages(&parked.words, range);
-        let words = &parked.words[shared.start.max(unneeded.start)..shared.end.min(unneeded.end)];
+        parked.let_go(watch, pages_bytes(&parked.bytes[range.clone()]));
+        let shared = whole_huge_pages(&parked.bytes, range);
+        let bytes = &parked.bytes[shared.start.max(unneeded.start)..shared.end.min(unneeded.end)];
         if self.patience.is_exhausted() || parked.stayed_bytes == parked.len_bytes() {
             return;
         }
         watch.counters.repeated_count.add(1);
         watch.counters.hint_count.add(1);
-        if advise(words, Hint::PageOut, Rounding::Outward).is_err() {
+        if advise(bytes, Hint::PageOut, Rounding::Outward).is_err() {
             watch.counters.refused_count.add(1);
         }
     }
@@ -185,7 +185,7 @@ impl ArenaMode {
         if wants != ChunkKind::Buf {
             return Err(parked);
         }
-        let whole = 0..parked.words.len();
+        let whole = 0..parked.bytes.len();
         // A device that fails says so when the payload is read instead.
         if !parked.is_paged_in(watch, std::slice::from_ref(&whole))
             && self.bring_back(watch, &parked, whole).is_err()
@@ -195,7 +195,7 @@ impl ArenaMode {
         // It fails if another thread is paging this payload out right now.
         let parked = Arc::try_unwrap(parked)?;
         self.forget(watch, &parked);
-        Ok(OwnedChunk::Buf(parked.words))
+        Ok(OwnedChunk::Buf(parked.bytes))
     }
 
     pub(crate) fn free(&self, watch: &Watch, parked: &Parked) {
@@ -212,45 +212,50 @@ impl ArenaMode {
     /// Copies a payload into a slot of the right size and pages it out, a huge page at
     /// a time, so that no more than that is in memory twice. The chunks are cleared
     /// after it.
-    fn copy_out(&self, watch: &Watch, payload: &mut Payload<'_>) -> Result<(ChunkBuf, Outcome)> {
-        let mut words = ChunkBuf::with_capacity_in(&self.arena, payload.len())?;
+    fn copy_out(
+        &self,
+        watch: &Watch,
+        payload: &mut Payload<'_>,
+    ) -> Result<(ChunkBuf<u8>, Outcome)> {
+        let len_bytes = payload.len_bytes();
+        let mut bytes = ChunkBuf::with_capacity_in(&self.arena, len_bytes)?;
         let mut outcome = Outcome::default();
         let mut chunks = payload.chunks();
         let mut chunk = chunks.next().unwrap_or_default();
-        for piece in huge_pages(&words, payload.len()) {
+        for piece in huge_pages(&bytes, len_bytes) {
             let memory = self.memory.get();
-            let charge = memory.map(|memory| memory.hold(piece.len() * size_of::<u64>()));
-            while words.len() < piece.end {
-                let (now, later) = chunk.split_at(chunk.len().min(piece.end - words.len()));
-                words.extend_from_slice(now)?;
+            let charge = memory.map(|memory| memory.hold(piece.len()));
+            while bytes.len() < piece.end {
+                let (now, later) = chunk.split_at(chunk.len().min(piece.end - bytes.len()));
+                bytes.extend_from_slice(now)?;
                 chunk = match later {
                     [] => chunks.next().unwrap_or_default(),
                     later => later,
                 };
             }
-            outcome.add(self.push_out(watch, &words[piece]));
+            outcome.add(self.push_out(watch, &bytes[piece]));
             drop(charge);
         }
         drop(chunks);
-        watch.counters.copied_bytes.add(payload.len_bytes());
+        watch.counters.copied_bytes.add(len_bytes);
         payload.clear();
-        Ok((words, outcome))
+        Ok((bytes, outcome))
     }
 
     /// The adopted buffer, or a copy of it if its slot is larger than it needs,
-    /// since memory behind the last word would stay, or if it came back from swap
+    /// since memory behind the last byte would stay, or if it came back from swap
     /// in small pages: those leave four times as slowly as a fresh huge page, and
     /// the copy costs less than that.
-    fn fit(&self, watch: &Watch, adopted: ChunkBuf) -> ChunkBuf {
-        let slot_bytes = SizeClass::for_bytes(size_of_val(&*adopted)).bytes();
-        let is_too_large = adopted.capacity() > slot_bytes / size_of::<u64>();
+    fn fit(&self, watch: &Watch, adopted: ChunkBuf<u8>) -> ChunkBuf<u8> {
+        let slot_bytes = SizeClass::for_bytes(adopted.len()).bytes();
+        let is_too_large = adopted.capacity_bytes() > slot_bytes;
         let is_split = adopted.has_been_paged_out()
             && slot_bytes >= HUGE_PAGE_BYTES
             && *self.has_huge_pages.get_or_init(has_huge_pages);
         if is_too_large || is_split {
             // Without memory for the copy, the slot serves as it is.
             if let Ok(copy) = ChunkBuf::copy_of(&self.arena, &adopted) {
-                watch.counters.copied_bytes.add(size_of_val(&*copy));
+                watch.counters.copied_bytes.add(copy.len());
                 return copy;
             }
         }
@@ -258,9 +263,9 @@ impl ArenaMode {
         adopted
     }
 
-    /// Pages `words` out, looks, and tries again what stayed.
-    fn push_out(&self, watch: &Watch, words: &[u64]) -> Outcome {
-        let len_bytes = size_of_val(words);
+    /// Pages `bytes` out, looks, and tries again what stayed.
+    fn push_out(&self, watch: &Watch, bytes: &[u8]) -> Outcome {
+        let len_bytes = bytes.len();
         let Plan::Try { retry_count } = self.patience.plan(self.retry_count) else {
             watch.counters.left_alone_count.add(1);
             return Outcome::of(Residency {
@@ -272,11 +277,11 @@ impl ArenaMode {
         for attempt in 0..=retry_count {
             watch.counters.hint_count.add(1);
             watch.counters.retry_count.add(usize::from(attempt > 0));
-            let hinted = advise(words, Hint::PageOut, Rounding::Outward);
+            let hinted = advise(bytes, Hint::PageOut, Rounding::Outward);
             if hinted.is_err() {
                 watch.counters.refused_count.add(1);
             }
-            let Some(now) = watch.look(words) else {
+            let Some(now) = watch.look(bytes) else {
                 return Outcome::unseen(hinted.is_ok());
             };
             let before = seen.replace(now).map_or(len_bytes, stays);
@@ -291,27 +296,27 @@ impl ArenaMode {
 
     /// Begins to read `range` from swap unless that has begun, maps it and waits.
     fn bring_back(&self, watch: &Watch, parked: &Parked, range: Range<usize>) -> Result<()> {
-        let words = &parked.words[range];
+        let bytes = &parked.bytes[range];
         if !parked.prefetched.load(Ordering::Relaxed) {
-            will_need(words);
+            will_need(bytes);
         }
-        self.populate(words)?;
-        parked.came_back(watch, pages_bytes(words));
+        self.populate(bytes)?;
+        parked.came_back(watch, pages_bytes(bytes));
         Ok(())
     }
 
-    /// Maps the pages of `words`, reading what is on swap.
-    fn populate(&self, words: &[u64]) -> Result<()> {
+    /// Maps the pages of `bytes`, reading what is on swap.
+    fn populate(&self, bytes: &[u8]) -> Result<()> {
         if !self.populates() {
             return Ok(()); // The copy touches every page.
         }
-        match advise(words, Hint::PopulateRead, Rounding::Outward) {
+        match advise(bytes, Hint::PopulateRead, Rounding::Outward) {
             Ok(()) => Ok(()),
-            Err(error) => self.judge(error, size_of_val(words)),
+            Err(error) => self.judge(error, bytes.len()),
         }
     }
 
-    /// Whether the words can be touched although populating failed.
+    /// Whether the bytes can be touched although populating failed.
     fn judge(&self, error: io::Error, len_bytes: usize) -> Result<()> {
         match error.kind() {
             // An old kernel says the first, a sandbox any of them; the kernel itself
@@ -334,48 +339,46 @@ impl ArenaMode {
     }
 }
 
-/// The first `len` words of a slot, cut at the borders of huge pages.
-fn huge_pages(slot: &ChunkBuf, len: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    const HUGE_PAGE_WORDS: usize = HUGE_PAGE_BYTES / size_of::<u64>();
-    let head_words = slot.as_ptr().addr() % HUGE_PAGE_BYTES / size_of::<u64>();
+/// The first `len` bytes of a slot, cut at the borders of huge pages.
+fn huge_pages(slot: &ChunkBuf<u8>, len: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let head_bytes = slot.as_ptr().addr() % HUGE_PAGE_BYTES;
     let mut start = 0;
     std::iter::from_fn(move || {
-        let border = (start + head_words) / HUGE_PAGE_WORDS * HUGE_PAGE_WORDS + HUGE_PAGE_WORDS;
-        let piece = start..(border - head_words).min(len);
+        let border = (start + head_bytes) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES + HUGE_PAGE_BYTES;
+        let piece = start..(border - head_bytes).min(len);
         start = piece.end;
         (!piece.is_empty()).then_some(piece)
     })
 }
 
-/// The words of the slot on the huge pages that `range` touches.
-fn whole_huge_pages(slot: &[u64], range: Range<usize>) -> Range<usize> {
-    const HUGE_PAGE_WORDS: usize = HUGE_PAGE_BYTES / size_of::<u64>();
-    let head_words = slot.as_ptr().addr() % HUGE_PAGE_BYTES / size_of::<u64>();
-    let start = (head_words + range.start) / HUGE_PAGE_WORDS * HUGE_PAGE_WORDS;
-    let end = (head_words + range.end).next_multiple_of(HUGE_PAGE_WORDS);
-    start.saturating_sub(head_words)..(end - head_words).min(slot.len())
+/// The bytes of the slot on the huge pages that `range` touches.
+fn whole_huge_pages(slot: &[u8], range: Range<usize>) -> Range<usize> {
+    let head_bytes = slot.as_ptr().addr() % HUGE_PAGE_BYTES;
+    let start = (head_bytes + range.start) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    let end = (head_bytes + range.end).next_multiple_of(HUGE_PAGE_BYTES);
+    start.saturating_sub(head_bytes)..(end - head_bytes).min(slot.len())
 }
 
 fn stays(seen: Residency) -> usize {
     seen.resident_bytes
 }
 
-/// Bytes of the pages that `words` lie in.
-fn pages_bytes(words: &[u64]) -> usize {
-    Span::of(words).pages(Rounding::Outward).len() * page_bytes()
+/// Bytes of the pages that `bytes` lie in.
+fn pages_bytes(bytes: &[u8]) -> usize {
+    Span::of(bytes).pages(Rounding::Outward).len() * page_bytes()
 }
 
-/// Begins to read `words` from swap, if they are more than a page: one page is
+/// Begins to read `bytes` from swap, if they are more than a page: one page is
 /// read by mapping it.
-fn will_need(words: &[u64]) {
-    if Span::of(words).pages(Rounding::Outward).len() > 1 {
+fn will_need(bytes: &[u8]) {
+    if Span::of(bytes).pages(Rounding::Outward).len() > 1 {
         // A hint that is refused changes nothing.
-        let _ = advise(words, Hint::WillNeed, Rounding::Outward);
+        let _ = advise(bytes, Hint::WillNeed, Rounding::Outward);
     }
 }
 
 /// Moves the chunk out if it is the only one, and in an arena already.
-fn adopt(payload: &mut Payload<'_>) -> Option<ChunkBuf> {
+fn adopt(payload: &mut Payload<'_>) -> Option<ChunkBuf<u8>> {
     let is_single = payload.chunks().filter(|chunk| !chunk.is_empty()).count() == 1;
     if !is_single || !payload.is_all(ChunkKind::Buf) {
         return None;

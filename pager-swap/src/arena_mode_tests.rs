@@ -22,7 +22,12 @@ fn park_buf(mode: &ArenaMode, watch: &Watch, buf: ChunkBuf) -> Arc<Parked> {
     parked
 }
 
+fn words_of(bytes: &[u8]) -> &[u64] {
+    bytemuck::cast_slice(bytes)
+}
+
 fn read(mode: &ArenaMode, watch: &Watch, parked: &Arc<Parked>, range: Range<usize>) -> Vec<u64> {
+    let range = range.start * 8..range.end * 8;
     fn append<D: Destination>(
         dst: &mut D,
         len: usize,
@@ -50,8 +55,8 @@ fn a_single_buffer_is_adopted_and_comes_back_as_the_very_slot() {
     let OwnedChunk::Buf(back) = mode.detach(&watch, parked, ChunkKind::Buf).unwrap() else {
         panic!("a buffer is wanted");
     };
-    assert_eq!(back.as_ptr(), address);
-    assert!(back.iter().all(|word| *word == 7));
+    assert_eq!(back.as_ptr(), address.cast());
+    assert_eq!(words_of(&back), [7; SLOT_WORDS]);
     assert_eq!(watch.live_payloads(), 0);
 }
 
@@ -62,8 +67,8 @@ fn a_buffer_in_too_large_a_slot_is_copied_into_one_that_fits() {
     buf.resize(10, 7).unwrap();
     let parked = park_buf(&mode, &watch, buf);
     assert_eq!(watch.counters.adopted_count.get(), 0);
-    assert_eq!(parked.words.capacity(), SLOT_WORDS);
-    assert_eq!(*parked.words, [7; 10]);
+    assert_eq!(parked.bytes.capacity(), SLOT_WORDS * 8);
+    assert_eq!(words_of(&parked.bytes), [7; 10]);
     mode.free(&watch, &parked);
 }
 
@@ -81,7 +86,7 @@ fn a_large_buffer_that_came_back_from_swap_is_copied_if_there_are_huge_pages() {
         buf.mark_paged_out();
         let parked = park_buf(&mode, &watch, buf);
         assert_eq!(watch.counters.adopted_count.get(), adopted);
-        assert_eq!(*parked.words, vec![7; len]);
+        assert_eq!(words_of(&parked.bytes), vec![7; len]);
         mode.free(&watch, &parked);
     }
 }
@@ -92,7 +97,7 @@ fn several_buffers_are_joined_by_a_copy() {
     let buf = |word| ChunkBuf::try_from(&[word; 3][..]).unwrap();
     let mut chunks = [buf(1), buf(2)];
     let parked = mode.park(&watch, &mut Payload::new(&mut chunks)).unwrap();
-    assert_eq!(*parked.words, [1, 1, 1, 2, 2, 2]);
+    assert_eq!(words_of(&parked.bytes), [1, 1, 1, 2, 2, 2]);
     assert_eq!(watch.counters.adopted_count.get(), 0);
     mode.free(&watch, &parked);
 }
@@ -160,21 +165,19 @@ fn what_comes_back_is_counted_until_it_is_let_go_and_never_beyond_what_left() {
 
 #[test]
 fn a_slot_is_cut_at_huge_pages() {
-    let buf = ChunkBuf::with_capacity(SLOT_WORDS).unwrap();
-    let head_words = buf.as_ptr().addr() % HUGE_PAGE_BYTES / 8;
-    let page_words = HUGE_PAGE_BYTES / 8;
-    let pieces: Vec<_> = huge_pages(&buf, 3 * page_words).collect();
-    assert_eq!(pieces[0], 0..page_words - head_words);
-    assert_eq!(pieces[1].len(), page_words);
-    assert_eq!(pieces.last().unwrap().end, 3 * page_words);
+    let buf = ChunkBuf::<u8>::with_capacity(SLOT_WORDS).unwrap();
+    let head_bytes = buf.as_ptr().addr() % HUGE_PAGE_BYTES;
+    let pieces: Vec<_> = huge_pages(&buf, 3 * HUGE_PAGE_BYTES).collect();
+    assert_eq!(pieces[0], 0..HUGE_PAGE_BYTES - head_bytes);
+    assert_eq!(pieces[1].len(), HUGE_PAGE_BYTES);
+    assert_eq!(pieces.last().unwrap().end, 3 * HUGE_PAGE_BYTES);
     assert_eq!(huge_pages(&buf, 0).count(), 0);
     assert!(huge_pages(&buf, 5).eq(std::iter::once(0..5)));
 }
 
 #[test]
 fn what_is_let_go_is_let_go_by_huge_pages() {
-    let page_words = HUGE_PAGE_BYTES / 8;
-    let buf = ChunkBuf::copy_of(&Arena::shared(), &vec![1; 2 * page_words + 5]).unwrap();
+    let buf = ChunkBuf::copy_of(&Arena::shared(), &vec![1; 2 * HUGE_PAGE_BYTES + 5]).unwrap();
     let borders: Vec<_> = huge_pages(&buf, buf.len()).collect();
     for page in &borders {
         assert_eq!(whole_huge_pages(&buf, page.start..page.start + 1), *page);

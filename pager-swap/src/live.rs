@@ -11,7 +11,7 @@ use crate::pagemap::Span;
 /// Enough that sixteen threads seldom meet; a power of two.
 const SHARD_COUNT: usize = 32;
 
-/// Where the words of one payload are.
+/// Where the bytes of one payload are.
 #[derive(Debug)]
 pub(crate) enum Spans {
     /// In one piece.
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn addresses_come_back_sorted_until_removed() {
-        let words = vec![0u64; 4096];
+        let words = vec![0u8; 32_768];
         let live = Live::new();
-        let (front, back) = words.split_at(1024);
+        let (front, back) = words.split_at(8192);
         let many = live.insert(Spans::Many([Span::of(back)].into()));
         let one = live.insert(Spans::One(Span::of(front)));
         assert_eq!(live.sorted().unwrap(), [Span::of(front), Span::of(back)]);

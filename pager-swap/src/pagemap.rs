@@ -31,11 +31,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Where `words` are.
-    pub(crate) fn of(words: &[u64]) -> Self {
+    /// Where `bytes` are.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self {
-            start: words.as_ptr().addr(),
-            len_bytes: size_of_val(words),
+            start: bytes.as_ptr().addr(),
+            len_bytes: bytes.len(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Pagemap {
             file: sys::open("/proc/self/pagemap").ok()?,
             owner: ProcessStamp::current(),
         };
-        let in_use = [1u64; 1];
+        let in_use = [1; 1];
         let seen = pagemap.observe(&[Span::of(std::hint::black_box(&in_use))], &mut [0; 8])?;
         (seen.resident_bytes == size_of_val(&in_use)).then_some(pagemap)
     }
@@ -206,8 +206,8 @@ mod tests {
             println!("skipped: /proc/self/pagemap cannot be read");
             return;
         };
-        let words = vec![7u64; 5000];
-        let spans = [Span::of(&words[..2000]), Span::of(&words[3000..])];
+        let bytes = vec![7u8; 40_000];
+        let spans = [Span::of(&bytes[..16_000]), Span::of(&bytes[24_000..])];
         for buffer_bytes in [8, 24, 4096] {
             let seen = pagemap.observe(&spans, &mut vec![0; buffer_bytes]).unwrap();
             assert_eq!(seen.resident_bytes, 4000 * 8);

@@ -11,7 +11,7 @@ use crate::watch::Watch;
 /// A payload in its slot.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    pub(crate) words: ChunkBuf,
+    pub(crate) bytes: ChunkBuf<u8>,
     pub(crate) key: Key,
     /// Bytes that were seen to leave memory when the payload was paged out.
     pub(crate) left_bytes: usize,
@@ -29,9 +29,14 @@ pub(crate) struct Parked {
 
 impl Parked {
     /// A payload that has just been paged out.
-    pub(crate) fn new(words: ChunkBuf, key: Key, left_bytes: usize, stayed_bytes: usize) -> Self {
+    pub(crate) fn new(
+        bytes: ChunkBuf<u8>,
+        key: Key,
+        left_bytes: usize,
+        stayed_bytes: usize,
+    ) -> Self {
         Self {
-            words,
+            bytes,
             key,
             left_bytes,
             stayed_bytes,
@@ -42,7 +47,7 @@ impl Parked {
     }
 
     pub(crate) fn len_bytes(&self) -> usize {
-        size_of_val(&*self.words)
+        self.bytes.len()
     }
 
     /// Whether all of `ranges` was paged in, and is seen to be mapped still.
@@ -51,7 +56,7 @@ impl Parked {
     pub(crate) fn is_paged_in(&self, watch: &Watch, ranges: &[Range<usize>]) -> bool {
         let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        self.paged_in.load(Ordering::Relaxed) && watch.is_mapped(&self.words[start..end])
+        self.paged_in.load(Ordering::Relaxed) && watch.is_mapped(&self.bytes[start..end])
     }
 
     /// Counts `bytes` that have come back.

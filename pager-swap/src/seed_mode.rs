@@ -8,7 +8,7 @@
 use std::io;
 use std::ops::Range;
 
-use pager_core::{Chunk, ChunkKind, OwnedChunk, Payload, Result, Window};
+use pager_core::{ChunkKind, OwnedChunk, Payload, Result, Window};
 
 use crate::SeedAdvice;
 use crate::advise::{Hint, Rounding, advise};
@@ -21,7 +21,7 @@ use crate::watch::Watch;
 pub(crate) struct Kept {
     /// None of them empty.
     chunks: Box<[OwnedChunk]>,
-    /// For each chunk, the words before its end.
+    /// For each chunk, the bytes before its end.
     ends: Box<[usize]>,
     key: Key,
 }
@@ -44,12 +44,12 @@ impl Kept {
         let ends = chunks
             .iter()
             .map(|chunk| {
-                end += chunk.words().len();
+                end += chunk.bytes().len();
                 end
             })
             .collect();
         for chunk in &mut chunks {
-            let hinted = give_hint(watch, advice, chunk.words());
+            let hinted = give_hint(watch, advice, chunk.bytes());
             if let (Ok(()), SeedAdvice::PageOut, OwnedChunk::Buf(buf)) = (hinted, advice, chunk) {
                 buf.mark_paged_out();
             }
@@ -95,46 +95,46 @@ impl Kept {
     }
 
     pub(crate) fn len_bytes(&self) -> usize {
-        self.ends.last().map_or(0, |end| end * size_of::<u64>())
+        self.ends.last().copied().unwrap_or(0)
     }
 
     /// Bytes on swap now; none if that cannot be seen.
     pub(crate) fn swapped_bytes(&self, watch: &Watch) -> usize {
         let swapped = |chunk| Some(watch.look(chunk)?.swapped_bytes);
-        let chunks = self.chunks.iter().map(Chunk::words);
+        let chunks = self.chunks.iter().map(OwnedChunk::bytes);
         chunks.filter_map(swapped).sum()
     }
 
     /// The parts of chunks that make up `range`.
-    fn pieces(&self, range: Range<usize>) -> impl Iterator<Item = &[u64]> {
+    fn pieces(&self, range: Range<usize>) -> impl Iterator<Item = &[u8]> {
         let first = self.ends.partition_point(|end| *end <= range.start);
         let mut at = range.start;
         (first..self.chunks.len()).map_while(move |index| {
             if at >= range.end {
                 return None;
             }
-            let words = self.chunks[index].words();
-            let chunk_start = self.ends[index] - words.len();
-            let piece = &words[at - chunk_start..range.end.min(self.ends[index]) - chunk_start];
+            let bytes = self.chunks[index].bytes();
+            let chunk_start = self.ends[index] - bytes.len();
+            let piece = &bytes[at - chunk_start..range.end.min(self.ends[index]) - chunk_start];
             at = self.ends[index];
             Some(piece)
         })
     }
 }
 
-fn give_hint(watch: &Watch, advice: SeedAdvice, words: &[u64]) -> io::Result<()> {
+fn give_hint(watch: &Watch, advice: SeedAdvice, bytes: &[u8]) -> io::Result<()> {
     let hint = match advice {
         SeedAdvice::Cold => Hint::Cold,
         SeedAdvice::PageOut => Hint::PageOut,
     };
     watch.counters.hint_count.add(1);
-    advise(words, hint, Rounding::Inward).inspect_err(|_| watch.counters.refused_count.add(1))
+    advise(bytes, hint, Rounding::Inward).inspect_err(|_| watch.counters.refused_count.add(1))
 }
 
 fn spans_of(chunks: &[OwnedChunk]) -> Spans {
     match chunks {
-        [chunk] => Spans::One(Span::of(chunk.words())),
-        chunks => Spans::Many(chunks.iter().map(|chunk| Span::of(chunk.words())).collect()),
+        [chunk] => Spans::One(Span::of(chunk.bytes())),
+        chunks => Spans::Many(chunks.iter().map(|chunk| Span::of(chunk.bytes())).collect()),
     }
 }
 
@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn pieces_cross_chunk_boundaries_and_skip_empty_chunks() {
         let (_, kept) = kept(&[3, 0, 1, 4]);
-        for start in 0..=8 {
-            for end in start..=8 {
-                let words: Vec<u64> = kept.pieces(start..end).flatten().copied().collect();
-                let expected: Vec<u64> = (start as u64..end as u64).collect();
-                assert_eq!(words, expected, "{start}..{end}");
+        let whole: Vec<u8> = (0..8u64).flat_map(u64::to_ne_bytes).collect();
+        for start in 0..=whole.len() {
+            for end in start..=whole.len() {
+                let bytes: Vec<u8> = kept.pieces(start..end).flatten().copied().collect();
+                assert_eq!(bytes, whole[start..end], "{start}..{end}");
                 assert!(kept.pieces(start..end).all(|piece| !piece.is_empty()));
             }
         }
@@ -179,7 +179,7 @@ mod tests {
         let (watch, single) = kept(&[0, 2]);
         let single = single.detach(&watch, ChunkKind::Buf).unwrap_err();
         let chunk = single.detach(&watch, ChunkKind::Vec).unwrap();
-        assert_eq!(chunk.words(), [0, 1]);
+        assert_eq!(chunk.bytes(), [0, 1].map(u64::to_ne_bytes).as_flattened());
         assert_eq!(watch.live_payloads(), 0);
         assert_eq!(watch.counters.logical_bytes.get(), 0);
     }

@@ -58,19 +58,19 @@ impl Watch {
         self.live.len()
     }
 
-    /// Where `words` are, if that can be seen.
-    pub(crate) fn look(&self, words: &[u64]) -> Option<Residency> {
+    /// Where `bytes` are, if that can be seen.
+    pub(crate) fn look(&self, bytes: &[u8]) -> Option<Residency> {
         let mut buffer = [0; PAYLOAD_BUFFER_BYTES];
         self.pagemap
             .as_ref()?
-            .observe(&[Span::of(words)], &mut buffer)
+            .observe(&[Span::of(bytes)], &mut buffer)
     }
 
-    /// Whether all of `words` are seen to be mapped. Looking costs a tenth of what
+    /// Whether all of `bytes` are seen to be mapped. Looking costs a tenth of what
     /// populating costs that finds nothing to do.
-    pub(crate) fn is_mapped(&self, words: &[u64]) -> bool {
-        self.look(words)
-            .is_some_and(|seen| seen.resident_bytes == size_of_val(words))
+    pub(crate) fn is_mapped(&self, bytes: &[u8]) -> bool {
+        self.look(bytes)
+            .is_some_and(|seen| seen.resident_bytes == bytes.len())
     }
 
     /// Where all live payloads are, if that can be seen. A payload freed

@@ -93,7 +93,7 @@ fn what_was_paged_in_is_not_populated_again() {
     let slot = backend
         .page_out(&mut Payload::new(&mut [words.clone()]))
         .unwrap();
-    let whole = 0..words.len();
+    let whole = 0..words.len() * 8;
     let injection = Injection::begin(&[]);
     let madvise_calls = || {
         let counts = injection.counts();

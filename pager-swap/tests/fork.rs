@@ -35,11 +35,11 @@ fn read(backend: &SwapBackend, slot: &SwapSlot) -> Result<Vec<u64>> {
         dst: &mut D,
         fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
     ) -> Result<()> {
-        dst.append(WORDS, fill)
+        dst.append(WORDS * 8, fill)
     }
     let mut words = Vec::new();
     append(&mut words, |window| {
-        backend.read(slot, std::slice::from_ref(&(0..WORDS)), window)
+        backend.read(slot, std::slice::from_ref(&(0..WORDS * 8)), window)
     })?;
     Ok(words)
 }
@@ -85,12 +85,12 @@ const OF_THE_TRAIT: &[Call<Inherited>] = &[
         is_refused(read(it.backend, it.slot.as_ref().unwrap()))
     }),
     ("page_in", |it| {
-        is_refused(it.backend.page_in(it.slot.as_ref().unwrap(), 0..WORDS))
+        is_refused(it.backend.page_in(it.slot.as_ref().unwrap(), 0..WORDS * 8))
     }),
     ("prefetch, release", |it| {
-        it.backend.prefetch(it.slot.as_ref().unwrap(), 0..WORDS);
+        it.backend.prefetch(it.slot.as_ref().unwrap(), 0..WORDS * 8);
         it.backend
-            .release(it.slot.as_ref().unwrap(), 0..WORDS, 0..WORDS);
+            .release(it.slot.as_ref().unwrap(), 0..WORDS * 8, 0..WORDS * 8);
         true
     }),
     ("usage, stored_bytes, print", |it| {

@@ -244,7 +244,7 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         };
         let wanted_bytes = window.remaining_bytes();
         for _ in 0..window.len() / 2 {
-            window.copy_from(&[0xBAD_BAD_BAD]);
+            window.copy_from(&[0xBA]);
         }
         Err(failure.error(self.name(), "read", wanted_bytes))
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pager_core::{Backend, Chunk, ChunkKind, InPlace, OwnedChunk, Payload, Result, Usage, Window};
+use pager_core::{Backend, ChunkKind, InPlace, OwnedChunk, Payload, Result, Usage, Window};
 
 /// Moves the chunks themselves in and out and copies only what is read; a
 /// payload of one chunk comes back as the same allocation.
@@ -17,14 +17,13 @@ pub struct KeepingBackend {
 #[derive(Debug)]
 pub struct KeptChunks {
     chunks: Vec<OwnedChunk>,
-    /// For each chunk the words up to its end.
+    /// For each chunk the bytes up to its end.
     ends: Vec<usize>,
 }
 
 impl KeptChunks {
     fn len_bytes(&self) -> u64 {
-        let words = self.ends.last().copied().unwrap_or_default();
-        (words * size_of::<u64>()) as u64
+        self.ends.last().copied().unwrap_or_default() as u64
     }
 
     /// Copies `range` into the window, chunk after chunk.
@@ -32,10 +31,10 @@ impl KeptChunks {
         let mut next = range.start;
         let mut index = self.ends.partition_point(|end| *end <= next);
         while next < range.end {
-            let words = self.chunks[index].words();
-            let chunk_start = self.ends[index] - words.len();
+            let bytes = self.chunks[index].bytes();
+            let chunk_start = self.ends[index] - bytes.len();
             let end = range.end.min(self.ends[index]);
-            window.copy_from(&words[next - chunk_start..end - chunk_start]);
+            window.copy_from(&bytes[next - chunk_start..end - chunk_start]);
             next = end;
             index += 1;
         }
@@ -65,7 +64,7 @@ impl Backend for KeepingBackend {
     fn page_out(&self, payload: &mut Payload<'_>) -> Result<KeptChunks> {
         let chunks = payload.try_take_chunks()?;
         let ends = chunks.iter().scan(0, |end, chunk| {
-            *end += chunk.words().len();
+            *end += chunk.bytes().len();
             Some(*end)
         });
         let ends = ends.collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pager_core::{Backend, Payload, Result, Usage, Window};
 
-/// Keeps every payload in one `Vec`. Obviously right, and the model that other
+/// Keeps every payload in one `Vec` of bytes. Obviously right, and the model that other
 /// backends are compared with.
 #[derive(Debug, Default)]
 pub struct MemoryBackend {
@@ -22,35 +22,30 @@ impl MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
-    type Slot = Vec<u64>;
+    type Slot = Vec<u8>;
 
     fn name(&self) -> &'static str {
         "memory"
     }
 
-    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
-        let slot: Vec<u64> = payload.chunks().flatten().copied().collect();
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
+        let slot: Vec<u8> = payload.chunks().flatten().copied().collect();
         payload.clear();
         self.held_bytes
-            .fetch_add(size_of_val(&slot[..]) as u64, Ordering::Relaxed);
+            .fetch_add(slot.len() as u64, Ordering::Relaxed);
         Ok(slot)
     }
 
-    fn read(
-        &self,
-        slot: &Vec<u64>,
-        ranges: &[Range<usize>],
-        window: &mut Window<'_>,
-    ) -> Result<()> {
+    fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         for range in ranges {
             window.copy_from(&slot[range.clone()]);
         }
         Ok(())
     }
 
-    fn free(&self, slot: Vec<u64>) {
+    fn free(&self, slot: Vec<u8>) {
         self.held_bytes
-            .fetch_sub(size_of_val(&slot[..]) as u64, Ordering::Relaxed);
+            .fetch_sub(slot.len() as u64, Ordering::Relaxed);
     }
 
     fn usage(&self) -> Usage {

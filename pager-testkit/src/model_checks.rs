@@ -5,7 +5,7 @@ use pager_core::Error;
 
 /// All empty after a page-out that worked, all as they were after one that did
 /// not.
-pub(super) fn check_chunks<C: pager_core::Chunk>(
+pub(super) fn check_chunks<C: pager_core::Chunk<Element = u64>>(
     paged_out: bool,
     chunks: &[C],
     lens: &[usize],
@@ -16,9 +16,13 @@ pub(super) fn check_chunks<C: pager_core::Chunk>(
         let expected = &content[start..start + len];
         start += len;
         if paged_out {
-            assert!(chunk.words().is_empty(), "a chunk still has words");
+            assert!(chunk.elements().is_empty(), "a chunk still has words");
         } else {
-            assert_words(chunk.words(), expected, "a chunk after a failed page-out");
+            assert_words(
+                chunk.elements(),
+                expected,
+                "a chunk after a failed page-out",
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use pager_core::{Backend, Payload, Result, Usage, Window};
 pub struct NullBackend;
 
 /// Copied into windows, a page at a time.
-static ZEROS: [u64; 512] = [0; 512];
+static ZEROS: [u8; 4096] = [0; 4096];
 
 impl Backend for NullBackend {
     type Slot = ();
@@ -25,7 +25,7 @@ impl Backend for NullBackend {
 
     fn read(&self, _: &(), _: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         while !window.is_full() {
-            let len = window.remaining_words().min(ZEROS.len());
+            let len = window.remaining_bytes().min(ZEROS.len());
             window.copy_from(&ZEROS[..len]);
         }
         Ok(())

@@ -215,7 +215,7 @@ impl<S: Subject> Player<'_, S> {
         }
     }
 
-    fn page_out<C: Chunk>(
+    fn page_out<C: Chunk<Element = u64>>(
         &mut self,
         registry: &Registry<S::Backend>,
         seed: usize,
@@ -223,7 +223,7 @@ impl<S: Subject> Player<'_, S> {
     ) {
         let paged_out = self.attempt("pageout", || {
             let paged_out = registry.pageout(chunks);
-            let mut words = chunks.iter().flat_map(Chunk::words);
+            let mut words = chunks.iter().flat_map(Chunk::elements);
             match &paged_out {
                 Ok(_) => assert!(words.next().is_none(), "chunks that went out are empty"),
                 Err(_) => assert!(words.eq(payload(seed)), "chunks stay as they were"),

@@ -43,7 +43,7 @@ struct Mutant {
     inner: MemoryBackend,
     bug: Bug,
     /// For bugs that remember: what was freed or read last.
-    remembered: Mutex<Vec<u64>>,
+    remembered: Mutex<Vec<u8>>,
 }
 
 impl Mutant {
@@ -56,44 +56,44 @@ impl Mutant {
     }
 
     /// What the broken backend stores instead of these chunks.
-    fn distort(&self, payload: &Payload<'_>) -> Vec<u64> {
-        let mut words: Vec<u64> = match self.bug {
+    fn distort(&self, payload: &Payload<'_>) -> Vec<u8> {
+        let mut bytes: Vec<u8> = match self.bug {
             Bug::JoinsTheChunksBackwards => {
-                let mut chunks: Vec<&[u64]> = payload.chunks().collect();
+                let mut chunks: Vec<&[u8]> = payload.chunks().collect();
                 chunks.reverse();
                 chunks.concat()
             }
             Bug::SkipsWhatFollowsAnEmptyChunk => {
                 let before = payload.chunks().take_while(|chunk| !chunk.is_empty());
-                let mut words: Vec<u64> = before.flatten().copied().collect();
-                words.resize(payload.len(), 0);
-                words
+                let mut bytes: Vec<u8> = before.flatten().copied().collect();
+                bytes.resize(payload.len_bytes(), 0);
+                bytes
             }
             _ => payload.chunks().flatten().copied().collect(),
         };
         let drops_last = match self.bug {
             Bug::DropsTheLastWord => true,
-            Bug::DropsTheLastWordOfLargePayloads => words.len() > 1024,
+            Bug::DropsTheLastWordOfLargePayloads => bytes.len() > 8192,
             _ => false,
         };
-        if let Some(last) = words.last_mut()
+        if let Some(last) = bytes.last_mut()
             && drops_last
         {
             *last = 0;
         }
-        if self.bug == Bug::ReadsWhatWasFreed && words.len() > 1 {
+        if self.bug == Bug::ReadsWhatWasFreed && bytes.len() > 1 {
             let freed = self.remembered.lock().expect("no holder panics");
-            let tail = words.len() - 1;
+            let tail = bytes.len() - 1;
             if let Some(stale) = freed.get(tail) {
-                words[tail] = *stale;
+                bytes[tail] = *stale;
             }
         }
-        words
+        bytes
     }
 
     fn read_broken(
         &self,
-        slot: &Vec<u64>,
+        slot: &Vec<u8>,
         ranges: &[Range<usize>],
         window: &mut Window<'_>,
     ) -> Result<()> {
@@ -128,7 +128,7 @@ impl Mutant {
             }
             Bug::MixesThreadsUp => {
                 let scratch =
-                    |words: Vec<u64>| *self.remembered.lock().expect("no holder panics") = words;
+                    |bytes: Vec<u8>| *self.remembered.lock().expect("no holder panics") = bytes;
                 scratch(
                     ranges
                         .iter()
@@ -139,7 +139,7 @@ impl Mutant {
                 std::thread::yield_now();
                 let found = self.remembered.lock().expect("no holder panics").clone();
                 let found = found.into_iter().chain(std::iter::repeat(0));
-                window.copy_from(&found.take(window.len()).collect::<Vec<u64>>());
+                window.copy_from(&found.take(window.len()).collect::<Vec<u8>>());
                 return Ok(());
             }
             _ => {}
@@ -149,13 +149,13 @@ impl Mutant {
 }
 
 impl Backend for Mutant {
-    type Slot = Vec<u64>;
+    type Slot = Vec<u8>;
 
     fn name(&self) -> &'static str {
         "mutant"
     }
 
-    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
         let refused = match self.bug {
             Bug::RefusesEmptyPayloads => payload.is_empty(),
             Bug::RefusesManyChunks => payload.chunk_count() > 1024,
@@ -164,8 +164,8 @@ impl Backend for Mutant {
         if refused {
             return Err(pager_core::Error::ShutDown);
         }
-        let mut words = vec![self.distort(payload)];
-        let slot = self.inner.page_out(&mut Payload::new(&mut words))?;
+        let bytes = self.distort(payload);
+        let slot = self.inner.page_out(&mut Payload::of_bytes(&bytes))?;
         match self.bug {
             Bug::LeavesTheChunksFull => {}
             Bug::LeavesTheLastChunkFull => {
@@ -181,16 +181,11 @@ impl Backend for Mutant {
         Ok(slot)
     }
 
-    fn read(
-        &self,
-        slot: &Vec<u64>,
-        ranges: &[Range<usize>],
-        window: &mut Window<'_>,
-    ) -> Result<()> {
+    fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         self.read_broken(slot, ranges, window)
     }
 
-    fn prefetch(&self, slot: &Vec<u64>, range: Range<usize>) {
+    fn prefetch(&self, slot: &Vec<u8>, range: Range<usize>) {
         match self.bug {
             Bug::PanicsOnPrefetch => assert!(range.len() != slot.len(), "not that much"),
             Bug::PrefetchEatsAWord => self
@@ -202,9 +197,9 @@ impl Backend for Mutant {
         }
     }
 
-    fn free(&self, slot: Vec<u64>) {
+    fn free(&self, slot: Vec<u8>) {
         match self.bug {
-            Bug::LeaksUsageOnFree if slot.len() == 1 => {}
+            Bug::LeaksUsageOnFree if slot.len() == 8 => {}
             Bug::ReadsWhatWasFreed => {
                 *self.remembered.lock().expect("no holder panics") = slot.clone();
                 self.inner.free(slot);
@@ -366,16 +361,17 @@ impl InPlace for WrongDetach {
 
     fn detach(&self, slot: KeptChunks, wants: ChunkKind) -> Result<OwnedChunk, KeptChunks> {
         let detached = InPlace::detach(&self.inner, slot, wants)?;
-        let OwnedChunk::Vec(vec) = detached else {
+        let OwnedChunk::Vec(buf) = detached else {
             return Ok(detached);
         };
-        Ok(OwnedChunk::Vec(match self.wrong {
+        let vec: Vec<u64> = buf.into_vec().expect("words were paged out");
+        Ok(OwnedChunk::from(match self.wrong {
             Detach::GivesACopy => vec.clone(),
             Detach::GivesZeros => vec![0; vec.len()],
             Detach::GivesTooLittle => vec[1..].to_vec(),
             Detach::GivesTheWrongKind => {
                 let buf = pager_core::ChunkBuf::try_from(&vec[..]).expect("there is memory");
-                return Ok(OwnedChunk::Buf(buf));
+                return Ok(buf.into());
             }
             Detach::ForgetsToCount => {
                 *self.miscounted_bytes.lock().expect("no holder panics") +=

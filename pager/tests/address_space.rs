@@ -72,7 +72,7 @@ fn what_is_idle_is_unmapped_before_there_is_no_memory() {
     if !is_child("what_is_idle_is_unmapped_before_there_is_no_memory") {
         return;
     }
-    let bytes = |bytes: usize| ChunkBuf::with_capacity(bytes / 8);
+    let bytes = |bytes: usize| ChunkBuf::<u64>::with_capacity(bytes / 8);
     let pager = Pager::builder().budget_bytes(0).build().unwrap();
     let handle = pager
         .options()

@@ -382,13 +382,19 @@ fn buf(expected: &[u64]) -> ChunkBuf {
     insist("a buffer", || ChunkBuf::try_from(expected))
 }
 
-fn page_out<C: Chunk>(pager: &Pager, kind: BackendKind, chunks: &mut [C]) -> Kept {
-    let before: Vec<Vec<u64>> = chunks.iter().map(|chunk| chunk.words().to_vec()).collect();
+fn page_out<C: Chunk<Element = u64>>(pager: &Pager, kind: BackendKind, chunks: &mut [C]) -> Kept {
+    let before: Vec<Vec<u64>> = chunks
+        .iter()
+        .map(|chunk| chunk.elements().to_vec())
+        .collect();
     let handle = insist("pageout", || {
         let paged_out = pager.options().backend(kind).pageout(chunks);
         for (chunk, before) in chunks.iter().zip(&before) {
             let expected = if paged_out.is_ok() { &[] } else { &before[..] };
-            assert!(chunk.words() == expected, "chunks are moved or untouched");
+            assert!(
+                chunk.elements() == expected,
+                "chunks are moved or untouched"
+            );
         }
         paged_out
     });

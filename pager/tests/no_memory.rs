@@ -111,7 +111,12 @@ fn assert_refused<T>(outcome: Result<T, Error>) {
 }
 
 /// Without memory a page-out succeeds, or says so and leaves its chunk as it was.
-fn page_out<C: Chunk>(pager: &Pager, kind: BackendKind, mut chunk: C, expected: &[u64]) -> Handle {
+fn page_out<C: Chunk<Element = u64>>(
+    pager: &Pager,
+    kind: BackendKind,
+    mut chunk: C,
+    expected: &[u64],
+) -> Handle {
     let paged_out = without_memory(|| {
         pager
             .options()
@@ -122,7 +127,7 @@ fn page_out<C: Chunk>(pager: &Pager, kind: BackendKind, mut chunk: C, expected: 
         Ok(handle) => handle,
         refused => {
             assert_refused(refused);
-            assert!(chunk.words() == expected, "the chunk is as it was");
+            assert!(chunk.elements() == expected, "the chunk is as it was");
             pager.options().backend(kind).pageout(&mut [chunk]).unwrap()
         }
     }
@@ -223,7 +228,7 @@ fn where_nothing_can_be_mapped_every_operation_says_so_and_nothing_is_lost(
     });
     let others: Vec<Handle> = other.collect();
     // One slot is free, for what follows.
-    drop(ChunkBuf::with_capacity(LEN).unwrap());
+    drop(ChunkBuf::<u64>::with_capacity(LEN).unwrap());
 
     let injection = Injection::begin(&[Fault {
         call: Call::Mmap,

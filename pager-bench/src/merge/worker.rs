@@ -235,7 +235,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
             for (output, stored) in pair.chunks.into_iter().enumerate() {
                 let found = &mut self.inputs[output];
                 self.store.take(stored, found)?;
-                if let Err(mismatch) = compare(self.outputs[output].words(), found.words()) {
+                if let Err(mismatch) = compare(self.outputs[output].elements(), found.elements()) {
                     self.wrong = Some(Wrong {
                         thread: self.thread,
                         index: pair.index,
@@ -268,7 +268,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
 ///
 /// No memory.
 pub fn mix<C: Buffer>(inputs: &[C; 2], outputs: &mut [C; 2]) -> pager_core::Result<()> {
-    let (a, b) = (inputs[0].words(), inputs[1].words());
+    let (a, b) = (inputs[0].elements(), inputs[1].elements());
     let [first, second] = outputs;
     for output in [&mut *first, &mut *second] {
         output.forget();

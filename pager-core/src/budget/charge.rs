@@ -124,7 +124,7 @@ impl Charge {
         self.seat.store(seat.0, Ordering::Relaxed);
     }
 
-    /// Lists what begins at word `piece` of `owner` as the newest that may leave
+    /// Lists what begins at byte `piece` of `owner` as the newest that may leave
     /// memory; what is `is_late` goes before all that is not.
     pub(crate) fn list(&self, owner: WeakPageable, piece: usize, is_late: bool) {
         self.unlist();

@@ -15,12 +15,12 @@ use super::ledger::{Kind, Ledger};
 use super::pageable::{Outcome, Patience, WeakPageable};
 use super::pool::Pool;
 use super::queue::Queue;
-use super::spares::Spares;
+use super::spares::{Fit, Spares};
 use super::tally::Tally;
 use super::transfers::TransferMemory;
 use crate::Result;
 use crate::backend::Preferences;
-use crate::memory::release_vec;
+use crate::memory::{HeapBuf, release_buf};
 use crate::payload::{Memory, OwnedChunk};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -140,33 +140,33 @@ impl Engine {
         }
     }
 
-    /// An empty `Vec` with room for `words`, if a warm one is to be had.
-    pub(crate) fn spare(&self, words: usize) -> Option<Vec<u64>> {
-        self.spares.get(words)
+    /// An empty buffer that fits, if a warm one is to be had.
+    pub(crate) fn spare(&self, fit: Fit) -> Option<HeapBuf> {
+        self.spares.get(fit)
     }
 
     /// Keeps a buffer that a caller has put aside for reuse, if it is a `Vec` and there
     /// is room.
     pub(crate) fn keep_spare(self: &Arc<Self>, chunk: OwnedChunk) {
-        if let OwnedChunk::Vec(vec) = chunk {
-            let bytes = vec.capacity() * size_of::<u64>();
+        if let OwnedChunk::Vec(buf) = chunk {
+            let bytes = buf.capacity_bytes();
             let hold = || Charge::reserve(self, Kind::Spare, bytes).ok();
-            self.spares.put(vec, hold);
+            self.spares.put(buf, hold);
         }
     }
 
-    /// The same of a `Vec`, if there is one.
-    pub(crate) fn keep_buffer(self: &Arc<Self>, spare: Option<Vec<u64>>) {
-        if let Some(vec) = spare {
-            self.keep_spare(OwnedChunk::Vec(vec));
+    /// The same of a buffer of a `Vec`, if there is one.
+    pub(crate) fn keep_buffer(self: &Arc<Self>, spare: Option<HeapBuf>) {
+        if let Some(buf) = spare {
+            self.keep_spare(OwnedChunk::Vec(buf));
         }
     }
 
     /// Keeps what `memory` lay in for reuse, which `charge` was held for.
     pub(crate) fn retire(&self, memory: Memory, charge: Charge) {
-        if let Memory::Vec(vec) = memory {
+        if let Memory::Vec(buf) = memory {
             self.spares
-                .put(vec, || charge.become_kind(Kind::Spare).ok());
+                .put(buf, || charge.become_kind(Kind::Spare).ok());
         } else {
             memory.release();
         }
@@ -175,8 +175,8 @@ impl Engine {
     /// Gives all spare buffers back to the system; returns how many bytes they were.
     pub(super) fn release_spares(&self) -> usize {
         let mut bytes = 0;
-        while let Some((vec, charge)) = self.spares.take_one() {
-            release_vec(vec);
+        while let Some((buf, charge)) = self.spares.take_one() {
+            release_buf(buf);
             bytes += charge.bytes();
             drop(charge);
         }
@@ -310,8 +310,7 @@ impl Engine {
         else {
             return Step::Idle;
         };
-        let words = range.len();
-        let bytes = words * size_of::<u64>();
+        let bytes = range.len();
         if bytes > self.ledger.limit_bytes() {
             // The budget has become too small for it.
             self.tally.prefetch_refusals.add(1);
@@ -321,7 +320,7 @@ impl Engine {
         }
         // No room: whoever needs it sooner reads it, and takes it from here. Whoever
         // makes room rings.
-        let Some((charge, buffer)) = self.room_for_fetch(bytes, words) else {
+        let Some((charge, buffer)) = self.room_for_fetch(bytes, payload.element()) else {
             return Step::Idle;
         };
         let (is_ours, next) = self.fetches.remove(turn);

@@ -34,7 +34,7 @@ pub(super) struct Next {
 }
 
 impl Fetches {
-    /// Queues a fetch of `range`, in words, and returns its turn; `None` if there
+    /// Queues a fetch of `range`, in bytes, and returns its turn; `None` if there
     /// are too many already.
     pub(super) fn push(&self, payload: WeakPageable, range: Range<usize>) -> Option<u64> {
         let mut waiting = lock(&self.queue);

@@ -63,6 +63,7 @@ pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
 #[cfg(feature = "pressure")]
 pub use pressure::PressureStats;
+pub(crate) use spares::Fit;
 pub use tally::ResidencyStats;
 pub use transfers::{TransferCharge, TransferMemory};
 

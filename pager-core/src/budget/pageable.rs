@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::charge::Charge;
 use super::ledger::Kind;
 use crate::Error;
+use crate::memory::{ElementLayout, HeapBuf};
 use crate::payload::Memory;
 
 /// A payload that can leave memory and be fetched back. Implemented by the entries
@@ -16,20 +17,23 @@ pub(crate) trait Pageable: Send + Sync {
     /// Whether the payload was used since this was last asked.
     fn is_wanted(&self) -> bool;
 
+    /// What it is made of.
+    fn element(&self) -> ElementLayout;
+
     /// Stores a dirty payload, and keeps it in memory as a clean copy unless the
     /// backend takes the memory itself.
     fn write(self: Arc<Self>) -> Outcome;
 
-    /// Drops the copy of this kind that begins at word `piece`.
+    /// Drops the copy of this kind that begins at byte `piece`.
     fn evict(self: Arc<Self>, kind: Kind, piece: usize) -> Evicted;
 
-    /// Lists what begins at word `piece` again in the queue of `kind`: as the warmest
+    /// Lists what begins at byte `piece` again in the queue of `kind`: as the warmest
     /// there is, or where it was. Nothing happens if it is not there any more.
     fn list_again(self: Arc<Self>, kind: Kind, piece: usize, place: Place);
 
     /// Fetches what was queued under `turn` into memory for which `charge` is the
     /// room; `buffer` may serve. `false` if nobody wants it any more.
-    fn fetch(self: Arc<Self>, turn: u64, charge: Charge, buffer: Option<Vec<u64>>) -> bool;
+    fn fetch(self: Arc<Self>, turn: u64, charge: Charge, buffer: Option<HeapBuf>) -> bool;
 
     /// Forgets what was queued under `turn`.
     fn forget_fetch(&self, turn: u64);

@@ -11,7 +11,8 @@ use super::engine::Engine;
 use super::leave::{Unused, release};
 use super::ledger::{Kind, Refusal};
 use super::pageable::{Outcome, Patience};
-use super::spares::serves;
+use super::spares::Fit;
+use crate::memory::{ElementLayout, HeapBuf};
 use crate::payload::Memory;
 use crate::sync::Ordering;
 use crate::{Error, Result};
@@ -19,22 +20,22 @@ use crate::{Error, Result};
 /// How long a caller waits for room before it looks again whether it can help.
 pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 
-/// Room that is wanted, and a warm buffer for so many words.
+/// Room that is wanted, and a warm buffer that fits.
 struct Wanted {
     kind: Kind,
     bytes: usize,
-    words: usize,
-    found: Option<Vec<u64>>,
+    fit: Fit,
+    found: Option<HeapBuf>,
     /// The room that the buffer came from, if it is as large as what is wanted.
     charge: Option<Charge>,
 }
 
 impl Wanted {
-    fn new(kind: Kind, bytes: usize, words: usize) -> Self {
+    fn new(kind: Kind, bytes: usize, fit: Fit) -> Self {
         Self {
             kind,
             bytes,
-            words,
+            fit,
             found: None,
             charge: None,
         }
@@ -44,16 +45,16 @@ impl Wanted {
     /// is held that is not counted, and nobody else gets the room. It goes back to the
     /// system otherwise.
     fn offer(&mut self, memory: Memory, charge: Charge) {
-        let serves = |vec: &Vec<u64>| serves(vec, self.words) && charge.bytes() == self.bytes;
+        let serves = |buf: &HeapBuf| self.fit.is_served_by(buf) && charge.bytes() == self.bytes;
         match memory {
-            Memory::Vec(mut vec) if self.charge.is_none() && serves(&vec) => {
+            Memory::Vec(mut buf) if self.charge.is_none() && serves(&buf) => {
                 match charge.become_kind(self.kind) {
                     Ok(charge) => {
-                        vec.clear();
-                        self.found = Some(vec);
+                        buf.clear();
+                        self.found = Some(buf);
                         self.charge = Some(charge);
                     }
-                    Err(charge) => release(Memory::Vec(vec), charge),
+                    Err(charge) => release(Memory::Vec(buf), charge),
                 }
             }
             memory => release(memory, charge),
@@ -70,7 +71,7 @@ impl Wanted {
 }
 
 impl Engine {
-    /// Room for a dirty payload of `bytes`, and a warm buffer for `words` if one came
+    /// Room for a dirty payload of `bytes`, and a warm buffer that fits if one came
     /// free; no room if it would never fit. Above the high watermark the caller
     /// helps or waits.
     ///
@@ -80,10 +81,10 @@ impl Engine {
     pub(crate) fn admit(
         self: &Arc<Self>,
         bytes: usize,
-        words: usize,
-    ) -> Result<(Option<Charge>, Option<Vec<u64>>)> {
+        fit: Fit,
+    ) -> Result<(Option<Charge>, Option<HeapBuf>)> {
         self.check_running()?;
-        let mut wanted = Wanted::new(Kind::Dirty, bytes, words);
+        let mut wanted = Wanted::new(Kind::Dirty, bytes, fit);
         let mut stalled_since = None;
         let admitted = loop {
             if bytes > self.ledger.high_bytes() {
@@ -120,7 +121,7 @@ impl Engine {
 
     /// Room for a clean copy of `bytes`, if there is any without waiting.
     pub(crate) fn room_for_copy(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let mut wanted = Wanted::new(Kind::Clean, bytes, usize::MAX);
+        let mut wanted = Wanted::new(Kind::Clean, bytes, Fit::NONE);
         loop {
             match wanted.reserve(self) {
                 Ok(charge) => return Some(charge),
@@ -131,19 +132,23 @@ impl Engine {
         }
     }
 
-    /// Room for read-ahead of `bytes`, and a warm buffer for `words` if one came free.
+    /// Room for read-ahead of `bytes`, and a warm buffer for them if one came free.
     /// Clean copies that nobody has announced make way for it; what was fetched and
     /// not used does not, unless it is old.
     pub(super) fn room_for_fetch(
         self: &Arc<Self>,
         bytes: usize,
-        words: usize,
-    ) -> Option<(Charge, Option<Vec<u64>>)> {
-        let mut wanted = Wanted::new(Kind::ReadAhead, bytes, words);
+        element: ElementLayout,
+    ) -> Option<(Charge, Option<HeapBuf>)> {
+        let fit = Fit {
+            len_bytes: bytes,
+            element,
+        };
+        let mut wanted = Wanted::new(Kind::ReadAhead, bytes, fit);
         loop {
             let has_freed = match wanted.reserve(self) {
                 Ok(charge) => {
-                    let buffer = wanted.found.or_else(|| self.spares.get(words));
+                    let buffer = wanted.found.or_else(|| self.spares.get(fit));
                     return Some((charge, buffer));
                 }
                 Err(Refusal::BudgetIsFull) => self.make_room(Unused::Stays, &mut wanted),
@@ -176,7 +181,7 @@ impl Engine {
 
     /// The same where nobody has a use for the buffer.
     pub(super) fn free_one(self: &Arc<Self>, unused: Unused) -> bool {
-        self.make_room(unused, &mut Wanted::new(Kind::Clean, 0, usize::MAX))
+        self.make_room(unused, &mut Wanted::new(Kind::Clean, 0, Fit::NONE))
     }
 
     /// Frees at least `bytes` of what is held, as far as it can be freed, and gives them

@@ -72,7 +72,7 @@ impl Chooser {
             joined, scratch, ..
         } = workspace;
         sample(payload, joined);
-        let sample: &[u8] = bytemuck::cast_slice(joined);
+        let sample = &joined[..];
         let key = fingerprint(width, sample);
         let known = self.known(key);
         let is_trial = known.is_none();
@@ -154,23 +154,25 @@ fn share(stored: usize, plain: usize) -> f64 {
 }
 
 /// Collects samples of a payload: from its front, its middle and its end, or all of it.
-fn sample(payload: &Payload<'_>, joined: &mut Vec<u64>) {
-    const WORDS: usize = SAMPLE_BYTES / size_of::<u64>();
+fn sample(payload: &Payload<'_>, joined: &mut Vec<u8>) {
     joined.clear();
-    if payload.len() <= WORDS * SAMPLES {
+    let len_bytes = payload.len_bytes();
+    if len_bytes <= SAMPLE_BYTES * SAMPLES {
         payload
             .chunks()
             .for_each(|chunk| joined.extend_from_slice(chunk));
         return;
     }
     for index in 0..SAMPLES {
-        let start = (payload.len() - WORDS) * index / (SAMPLES - 1);
-        copy_words(payload, start..start + WORDS, joined);
+        let start = (len_bytes - SAMPLE_BYTES) * index / (SAMPLES - 1);
+        // Where an element begins, of whatever width a number has.
+        let start = start - start % size_of::<u64>();
+        copy_bytes(payload, start..start + SAMPLE_BYTES, joined);
     }
 }
 
-/// Appends words `range` of a payload.
-pub(super) fn copy_words(payload: &Payload<'_>, range: Range<usize>, to: &mut Vec<u64>) {
+/// Appends bytes `range` of a payload.
+pub(super) fn copy_bytes(payload: &Payload<'_>, range: Range<usize>, to: &mut Vec<u8>) {
     let mut chunk_start = 0;
     for chunk in payload.chunks() {
         let chunk_end = chunk_start + chunk.len();

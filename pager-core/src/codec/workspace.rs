@@ -31,21 +31,20 @@ const SMALL_KEPT: usize = 4;
 /// How long a page-out waits for a large workspace before it goes on without.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// A buffer for stored words, and what encoding and decoding need besides.
+/// A buffer for stored bytes, and what encoding and decoding need besides.
 pub(super) struct Workspace {
-    pub(super) stored: ChunkBuf,
+    pub(super) stored: ChunkBuf<u8>,
     pub(super) scratch: Scratch,
     /// A block that straddles chunks, or a sample, joined.
-    pub(super) joined: Vec<u64>,
+    pub(super) joined: Vec<u8>,
     /// What it costs, given back with it.
     charge: Option<TransferCharge>,
 }
 
 impl Workspace {
     fn new(bytes: usize) -> Result<Self> {
-        let words = bytes / size_of::<u64>();
         Ok(Self {
-            stored: ChunkBuf::with_capacity_in(&Arena::shared(), words)?,
+            stored: ChunkBuf::with_capacity_in(&Arena::shared(), bytes)?,
             scratch: Scratch::new(),
             joined: Vec::new(),
             charge: None,

@@ -216,7 +216,7 @@ fn slots_are_aligned_to_pages_and_large_ones_to_huge_pages() {
 fn a_size_beyond_all_memory_is_a_typed_error() {
     let arena = Arena::new(0);
     for words in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8] {
-        let error = ChunkBuf::with_capacity_in(&arena, words).unwrap_err();
+        let error = ChunkBuf::<u64>::with_capacity_in(&arena, words).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { .. }), "{words}");
     }
     assert_eq!(arena.usage(), ArenaUsage::default());

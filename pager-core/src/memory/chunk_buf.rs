@@ -1,16 +1,21 @@
-//! [`ChunkBuf`]: a growable buffer of words in arena memory.
+//! [`ChunkBuf`]: a growable buffer of plain elements in arena memory.
 
-#![allow(unsafe_code, reason = "exposes the filled words of an arena slot")]
+#![allow(unsafe_code, reason = "exposes the filled elements of an arena slot")]
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
+use bytemuck::Pod;
+
+use super::ElementLayout;
 use super::arena::Arena;
 use super::slot::ArenaSlot;
 use crate::{Error, Result};
 
-/// A buffer of words, aligned for huge pages and for direct I/O.
+/// A buffer of plain elements, words by default, aligned for huge pages and for direct
+/// I/O.
 ///
 /// Fill it in place, then page it out without a copy. It grows as a `Vec` does,
 /// except that it says so when there is no memory instead of aborting. An empty
@@ -25,61 +30,63 @@ use crate::{Error, Result};
 /// assert_eq!(*column, [1, 2, 3]);
 /// # Ok::<(), pager_core::Error>(())
 /// ```
-#[derive(Default)]
-pub struct ChunkBuf {
+pub struct ChunkBuf<T = u64> {
     slot: Option<ArenaSlot>,
-    /// Invariant: the first `len` words of the slot are initialised.
+    /// In elements. Invariant: so many fit into the slot, and are initialised.
     len: usize,
+    _elements: PhantomData<T>,
 }
 
-impl ChunkBuf {
+impl<T: Pod> ChunkBuf<T> {
     /// An empty buffer that holds no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { slot: None, len: 0 }
+        Self {
+            slot: None,
+            len: 0,
+            _elements: PhantomData,
+        }
     }
 
-    /// An empty buffer with room for `words` in the [shared](Arena::shared)
+    /// An empty buffer with room for `capacity` elements in the [shared](Arena::shared)
     /// arena.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`].
-    pub fn with_capacity(words: usize) -> Result<Self> {
-        Self::with_capacity_in(&Arena::shared(), words)
+    pub fn with_capacity(capacity: usize) -> Result<Self> {
+        Self::with_capacity_in(&Arena::shared(), capacity)
     }
 
-    /// An empty buffer with room for `words` in `arena`.
+    /// An empty buffer with room for `capacity` elements in `arena`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`].
-    pub fn with_capacity_in(arena: &Arena, words: usize) -> Result<Self> {
-        let bytes = words.checked_mul(size_of::<u64>());
+    pub fn with_capacity_in(arena: &Arena, capacity: usize) -> Result<Self> {
+        let bytes = capacity.checked_mul(ElementLayout::of::<T>().bytes());
         let slot = arena.allocate(bytes.unwrap_or(usize::MAX))?;
         Ok(Self {
             slot: Some(slot),
-            len: 0,
+            ..Self::new()
         })
     }
 
-    /// A copy of `words` in `arena`.
+    /// A copy of `elements` in `arena`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`].
-    pub fn copy_of(arena: &Arena, words: &[u64]) -> Result<Self> {
-        let mut buf = Self::with_capacity_in(arena, words.len())?;
-        buf.extend_from_slice(words)?;
+    pub fn copy_of(arena: &Arena, elements: &[T]) -> Result<Self> {
+        let mut buf = Self::with_capacity_in(arena, elements.len())?;
+        buf.extend_from_slice(elements)?;
         Ok(buf)
     }
 
-    /// Words that fit without growing.
+    /// Elements that fit without growing.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.slot
-            .as_ref()
-            .map_or(0, |slot| slot.piece().len_words())
+        self.capacity_bytes() / ElementLayout::of::<T>().bytes()
     }
 
     /// Bytes of memory that the buffer may come to fill without growing: what it
@@ -91,20 +98,20 @@ impl ChunkBuf {
             .map_or(0, |slot| slot.piece().len_bytes())
     }
 
-    /// Forgets the words; the capacity stays.
+    /// Forgets the elements; the capacity stays.
     pub fn clear(&mut self) {
         self.len = 0;
     }
 
-    /// Forgets the words from `len` on, if there are any.
+    /// Forgets the elements from `len` on, if there are any.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
 
-    /// Makes room for `additional` words behind the last one.
+    /// Makes room for `additional` elements behind the last one.
     ///
     /// Growing moves to a slot of at least twice the size: amortised constant
-    /// per word.
+    /// per element.
     ///
     /// # Errors
     ///
@@ -114,7 +121,7 @@ impl ChunkBuf {
         if needed <= self.capacity() {
             return Ok(());
         }
-        // In a forked child the arena of the words is its parent's.
+        // In a forked child the arena of the elements is its parent's.
         let arena = match &self.slot {
             Some(slot) if slot.arena().is_own() => slot.arena().clone(),
             _ => Arena::shared(),
@@ -125,38 +132,65 @@ impl ChunkBuf {
         Ok(())
     }
 
-    /// Appends one word.
+    /// Appends one element.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`]; the buffer is as it was.
-    pub fn push(&mut self, word: u64) -> Result<()> {
-        self.extend_from_slice(&[word])
+    pub fn push(&mut self, element: T) -> Result<()> {
+        self.extend_from_slice(&[element])
     }
 
-    /// Appends `words`.
+    /// Appends `elements`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`]; the buffer is as it was.
-    pub fn extend_from_slice(&mut self, words: &[u64]) -> Result<()> {
-        self.reserve(words.len())?;
-        self.spare()[..words.len()].write_copy_of_slice(words);
-        self.len += words.len();
+    pub fn extend_from_slice(&mut self, elements: &[T]) -> Result<()> {
+        self.reserve(elements.len())?;
+        self.spare()[..elements.len()].write_copy_of_slice(elements);
+        self.len += elements.len();
         Ok(())
     }
 
-    /// Cuts to `len` words, or fills up to them with `word`.
+    /// Cuts to `len` elements, or fills up to them with `element`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`]; the buffer is as it was.
-    pub fn resize(&mut self, len: usize, word: u64) -> Result<()> {
+    pub fn resize(&mut self, len: usize, element: T) -> Result<()> {
         let additional = len.saturating_sub(self.len);
         self.reserve(additional)?;
-        self.spare()[..additional].fill(MaybeUninit::new(word));
+        self.spare()[..additional].fill(MaybeUninit::new(element));
         self.len = len;
         Ok(())
+    }
+
+    /// The same memory as bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> ChunkBuf<u8> {
+        ChunkBuf {
+            len: size_of_val(&*self),
+            slot: self.slot,
+            _elements: PhantomData,
+        }
+    }
+
+    /// The same memory as elements of another type.
+    ///
+    /// # Errors
+    ///
+    /// The buffer, if its bytes are no whole number of them.
+    pub fn cast<U: Pod>(self) -> Result<ChunkBuf<U>, Self> {
+        let (len_bytes, element) = (size_of_val(&*self), ElementLayout::of::<U>());
+        if !len_bytes.is_multiple_of(element.bytes()) {
+            return Err(self);
+        }
+        Ok(ChunkBuf {
+            len: len_bytes / element.bytes(),
+            slot: self.slot,
+            _elements: PhantomData,
+        })
     }
 
     /// Says that the buffer has been paged out: whatever the system keeps for
@@ -175,15 +209,15 @@ impl ChunkBuf {
         self.slot.as_ref().is_some_and(ArenaSlot::chills_on_drop)
     }
 
-    /// The room behind the last word.
-    pub(super) fn spare(&mut self) -> &mut [MaybeUninit<u64>] {
+    /// The room behind the last element.
+    pub(super) fn spare(&mut self) -> &mut [MaybeUninit<T>] {
         match &mut self.slot {
             Some(slot) => &mut slot.piece_mut().spare()[self.len..],
             None => &mut [],
         }
     }
 
-    /// Counts `additional` words behind the last one as filled.
+    /// Counts `additional` elements behind the last one as filled.
     ///
     /// # Safety
     ///
@@ -197,49 +231,55 @@ impl ChunkBuf {
     }
 }
 
-impl Deref for ChunkBuf {
-    type Target = [u64];
+impl<T: Pod> Default for ChunkBuf<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-    fn deref(&self) -> &[u64] {
+impl<T: Pod> Deref for ChunkBuf<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
         match &self.slot {
-            // SAFETY: the first `len` words are initialised.
-            Some(slot) => unsafe { slot.piece().words(self.len) },
+            // SAFETY: the first `len` elements are initialised.
+            Some(slot) => unsafe { slot.piece().elements(self.len) },
             None => &[],
         }
     }
 }
 
-impl DerefMut for ChunkBuf {
-    fn deref_mut(&mut self) -> &mut [u64] {
+impl<T: Pod> DerefMut for ChunkBuf<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         match &mut self.slot {
-            // SAFETY: the first `len` words are initialised.
-            Some(slot) => unsafe { slot.piece_mut().words_mut(self.len) },
+            // SAFETY: the first `len` elements are initialised.
+            Some(slot) => unsafe { slot.piece_mut().elements_mut(self.len) },
             None => &mut [],
         }
     }
 }
 
-impl AsRef<[u64]> for ChunkBuf {
-    fn as_ref(&self) -> &[u64] {
+impl<T: Pod> AsRef<[T]> for ChunkBuf<T> {
+    fn as_ref(&self) -> &[T] {
         self
     }
 }
 
-impl AsMut<[u64]> for ChunkBuf {
-    fn as_mut(&mut self) -> &mut [u64] {
+impl<T: Pod> AsMut<[T]> for ChunkBuf<T> {
+    fn as_mut(&mut self) -> &mut [T] {
         self
     }
 }
 
-impl PartialEq for ChunkBuf {
+impl<T: Pod + PartialEq> PartialEq for ChunkBuf<T> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for ChunkBuf {}
+impl<T: Pod + Eq> Eq for ChunkBuf<T> {}
 
-impl fmt::Debug for ChunkBuf {
+impl<T: Pod> fmt::Debug for ChunkBuf<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkBuf")
             .field("len", &self.len)
@@ -248,12 +288,12 @@ impl fmt::Debug for ChunkBuf {
     }
 }
 
-impl TryFrom<&[u64]> for ChunkBuf {
+impl<T: Pod> TryFrom<&[T]> for ChunkBuf<T> {
     type Error = Error;
 
     /// A copy in the [shared](Arena::shared) arena.
-    fn try_from(words: &[u64]) -> Result<Self> {
-        Self::copy_of(&Arena::shared(), words)
+    fn try_from(elements: &[T]) -> Result<Self> {
+        Self::copy_of(&Arena::shared(), elements)
     }
 }
 
@@ -265,7 +305,7 @@ mod tests {
 
     #[test]
     fn an_empty_buffer_holds_no_memory() {
-        let mut buf = ChunkBuf::new();
+        let mut buf = ChunkBuf::<u64>::new();
         buf.clear();
         buf.truncate(7);
         buf.reserve(0).unwrap();
@@ -282,7 +322,7 @@ mod tests {
     fn a_buffer_has_at_least_the_room_that_was_asked_for() {
         let arena = Arena::new(0);
         for words in [0, 1, 511, 512, 513, 5000] {
-            let mut buf = ChunkBuf::with_capacity_in(&arena, words).unwrap();
+            let mut buf = ChunkBuf::<u64>::with_capacity_in(&arena, words).unwrap();
             assert!(buf.capacity() >= words);
             assert_eq!(buf.capacity_bytes(), 8 * buf.capacity());
             assert!(buf.is_empty());
@@ -295,7 +335,7 @@ mod tests {
     #[test]
     fn growing_moves_seldom_and_stays_in_the_arena() {
         let arena = Arena::new(1 << 20);
-        let mut buf = ChunkBuf::with_capacity_in(&arena, 1).unwrap();
+        let mut buf = ChunkBuf::<u64>::with_capacity_in(&arena, 1).unwrap();
         let pushes = if cfg!(miri) { 700 } else { 100_000 };
         let (mut moves, mut place) = (0, buf.as_ptr());
         for word in 0..pushes {
@@ -313,7 +353,7 @@ mod tests {
     #[test]
     fn clearing_keeps_the_room() {
         let arena = Arena::new(0);
-        let mut buf = ChunkBuf::copy_of(&arena, &[1; 700]).unwrap();
+        let mut buf = ChunkBuf::copy_of(&arena, &[1u64; 700]).unwrap();
         let (capacity, place) = (buf.capacity(), buf.as_ptr());
         buf.clear();
         assert_eq!((buf.len(), buf.capacity()), (0, capacity));
@@ -323,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_failed_growth_leaves_the_buffer_as_it_was() {
-        let mut buf = ChunkBuf::copy_of(&Arena::new(0), &[1, 2, 3]).unwrap();
+        let mut buf = ChunkBuf::copy_of(&Arena::new(0), &[1u64, 2, 3]).unwrap();
         for additional in [usize::MAX, usize::MAX / 8, isize::MAX as usize] {
             let error = buf.reserve(additional).unwrap_err();
             assert!(matches!(error, Error::OutOfMemory { .. }));
@@ -331,7 +371,7 @@ mod tests {
             assert!(matches!(error, Error::OutOfMemory { .. }));
         }
         assert_eq!(*buf, [1, 2, 3]);
-        let error = ChunkBuf::with_capacity(usize::MAX).unwrap_err();
+        let error = ChunkBuf::<u64>::with_capacity(usize::MAX).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { .. }));
     }
 
@@ -343,8 +383,24 @@ mod tests {
         assert_ne!(short, roomy);
         roomy.extend_from_slice(&[1, 2]).unwrap();
         assert_eq!(short, roomy);
-        assert_eq!(ChunkBuf::new(), ChunkBuf::default());
+        assert_eq!(ChunkBuf::<u64>::new(), ChunkBuf::default());
         assert!(format!("{short:?}").contains("len: 2"));
+    }
+
+    #[test]
+    fn elements_of_any_width_lie_in_one_slot() {
+        let mut bytes = ChunkBuf::<u8>::new();
+        bytes.extend_from_slice(&[1, 0, 0, 0, 2, 0, 0]).unwrap();
+        let mut bytes = bytes.cast::<u32>().unwrap_err();
+        bytes.push(0).unwrap();
+        let place = bytes.as_ptr().addr();
+        let ints = bytes.cast::<u32>().unwrap();
+        assert_eq!(ints.as_ptr().addr(), place);
+        assert!(ints.iter().copied().map(u32::from_le).eq([1, 2]));
+        assert_eq!(ints.capacity() * 4, ints.capacity_bytes());
+        let triples = ChunkBuf::<[u8; 3]>::with_capacity(1000).unwrap();
+        assert_eq!(triples.capacity(), triples.capacity_bytes() / 3);
+        assert_eq!(ints.into_bytes().len(), 8);
     }
 
     #[derive(Debug, Clone)]

@@ -17,7 +17,9 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::HUGE_PAGE_BYTES;
+use bytemuck::Pod;
+
+use super::{ElementLayout, HUGE_PAGE_BYTES};
 
 /// One mapping, aligned to [`HUGE_PAGE_BYTES`], unmapped on drop.
 #[derive(Debug)]
@@ -52,8 +54,9 @@ pub(super) struct Advice {
 /// far as anybody may know.
 #[derive(Debug)]
 pub(super) struct Piece {
-    start: NonNull<u64>,
-    len_words: usize,
+    /// Aligned to a page.
+    start: NonNull<u8>,
+    len_bytes: usize,
     _mapping: Arc<Mapping>,
 }
 
@@ -79,52 +82,60 @@ impl Piece {
         let mapping = Arc::new(Mapping { start, len_bytes });
         pieces.extend((0..count).map(|index| Self {
             // SAFETY: `index * piece_bytes` is within the mapping.
-            start: unsafe { start.add(index * piece_bytes) }.cast(),
-            len_words: piece_bytes / size_of::<u64>(),
+            start: unsafe { start.add(index * piece_bytes) },
+            len_bytes: piece_bytes,
             _mapping: Arc::clone(&mapping),
         }));
         Ok(pieces)
     }
 
-    /// Words that fit.
-    pub(super) fn len_words(&self) -> usize {
-        self.len_words
-    }
-
     /// Bytes that fit.
     pub(super) fn len_bytes(&self) -> usize {
-        self.len_words * size_of::<u64>()
+        self.len_bytes
     }
 
-    /// The first `len` words.
+    /// The first `len` elements.
     ///
     /// # Safety
     ///
-    /// They have been written since the piece was mapped or discarded, or
-    /// nothing but whole initialised words was ever written to them.
-    pub(super) unsafe fn words(&self, len: usize) -> &[u64] {
-        debug_assert!(len <= self.len_words, "the piece is shorter");
+    /// Their bytes have been written since the piece was mapped or discarded.
+    pub(super) unsafe fn elements<T: Pod>(&self, len: usize) -> &[T] {
+        let start = self.of_elements(len);
         // SAFETY: the range is within the piece, which the reference keeps
-        // borrowed; the caller vouches for the content.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), len) }
+        // borrowed, and aligned; any bytes make an element, and the caller vouches
+        // that there are some.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 
-    /// The first `len` words, to be changed in place.
+    /// The first `len` elements, to be changed in place.
     ///
     /// # Safety
     ///
-    /// As for [`Piece::words`].
-    pub(super) unsafe fn words_mut(&mut self, len: usize) -> &mut [u64] {
-        debug_assert!(len <= self.len_words, "the piece is shorter");
-        // SAFETY: as for `words`, and the piece is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), len) }
+    /// As for [`Piece::elements`].
+    pub(super) unsafe fn elements_mut<T: Pod>(&mut self, len: usize) -> &mut [T] {
+        let start = self.of_elements(len);
+        // SAFETY: as for `elements`, and the piece is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 
-    /// All words of the piece, to be written.
-    pub(super) fn spare(&mut self) -> &mut [MaybeUninit<u64>] {
-        // SAFETY: the piece is valid for its length, exclusively borrowed, and
+    /// All whole elements of the piece, to be written.
+    pub(super) fn spare<T: Pod>(&mut self) -> &mut [MaybeUninit<T>] {
+        let len = self.len_bytes / ElementLayout::of::<T>().bytes();
+        let start = self.of_elements::<T>(len);
+        // SAFETY: the piece is valid for its length, aligned, exclusively borrowed, and
         // `MaybeUninit` asks nothing of its content.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len_words) }
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr().cast(), len) }
+    }
+
+    /// Where `len` elements begin, which fit.
+    fn of_elements<T: Pod>(&self, len: usize) -> NonNull<T> {
+        // Refuses types that a page is not aligned for.
+        let element = ElementLayout::of::<T>();
+        debug_assert!(
+            len * element.bytes() <= self.len_bytes,
+            "the piece is shorter"
+        );
+        self.start.cast()
     }
 
     /// Gives the memory, and the swap space behind it, back to the system
@@ -138,7 +149,7 @@ impl Piece {
         let len_bytes = self.len_bytes();
         // SAFETY: the range belongs to this piece alone, and its content is lost
         // by contract.
-        unsafe { system::discard(self.start.cast(), len_bytes) }
+        unsafe { system::discard(self.start, len_bytes) }
     }
 }
 
@@ -163,7 +174,7 @@ impl StampPage {
             core_dumps: true,
         };
         let piece = Piece::map(rustix::param::page_size(), 1, advice)?.remove(0);
-        let is_wiped = system::wipe_on_fork(piece.start.cast(), piece.len_bytes()).is_ok();
+        let is_wiped = system::wipe_on_fork(piece.start, piece.len_bytes()).is_ok();
         Ok(Self { piece, is_wiped })
     }
 
@@ -176,7 +187,7 @@ impl StampPage {
     pub(super) fn cell(&self) -> &std::sync::atomic::AtomicU64 {
         // SAFETY: the page is mapped for as long as `self`, aligned, zeroed by
         // the system, and reached through this cell only.
-        unsafe { std::sync::atomic::AtomicU64::from_ptr(self.piece.start.as_ptr()) }
+        unsafe { std::sync::atomic::AtomicU64::from_ptr(self.piece.start.as_ptr().cast()) }
     }
 }
 

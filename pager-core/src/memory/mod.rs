@@ -7,7 +7,9 @@
 //! shared    one arena for the whole process            (unsafe: a leaked one)
 //! slot      one of them, in somebody's hands           (unsafe: moves out on drop)
 //! class     the free slots of one size, by region      (no unsafe)
-//! chunk_buf a growable buffer of words in one slot     (unsafe: slices of a slot)
+//! chunk_buf a growable buffer in one slot              (unsafe: slices of a slot)
+//! element   size and alignment of what it is made of
+//! heap_buf  the buffer of a vector, its type forgotten (unsafe: allocates and frees)
 //! reserve   room in a vector, or an error
 //! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
 //! release   vectors freed so that memory leaves        (unsafe: madvise)
@@ -18,6 +20,8 @@ mod arena;
 mod chunk_buf;
 mod class;
 mod destination;
+mod element;
+mod heap_buf;
 mod mapping;
 mod release;
 mod reserve;
@@ -30,12 +34,14 @@ mod window;
 pub use arena::{Arena, ArenaBuilder, ArenaUsage};
 pub use chunk_buf::ChunkBuf;
 pub use destination::Destination;
+pub use element::ElementLayout;
+pub use heap_buf::HeapBuf;
 pub use size_class::SizeClass;
 pub use stamp::ProcessStamp;
 pub use window::Window;
 
 pub(crate) use destination::Adopt;
-pub(crate) use release::release_vec;
+pub(crate) use release::release_buf;
 pub(crate) use reserve::try_reserve;
 
 /// Bytes of a huge page, and the alignment of every arena mapping.

@@ -1,4 +1,4 @@
-//! [`release_vec`]: frees a `Vec` so that its memory reaches the system.
+//! [`release_buf`]: frees the buffer of a `Vec` so that its memory reaches the system.
 //!
 //! A general allocator keeps much of what is freed: glibc gives back what it had
 //! mapped by itself, and otherwise only the top of its heap, so one live word
@@ -13,18 +13,20 @@
 
 #![allow(unsafe_code, reason = "discards the pages of a vector that is going")]
 
+use super::HeapBuf;
+
 /// A smaller vector is not worth a system call: allocators reuse such sizes.
 const LEAST_BYTES: usize = 64 << 10;
 
-/// Frees `vec`, and gives the whole pages inside its capacity back to the system
+/// Frees `buf`, and gives the whole pages inside its capacity back to the system
 /// at once if it is large.
 ///
 /// The first and the last page are shared with the allocator's books and with
 /// other owners, and stay.
-pub(crate) fn release_vec(mut vec: Vec<u64>) {
-    vec.clear();
-    let spare = vec.spare_capacity_mut();
-    if size_of_val(spare) >= LEAST_BYTES {
+pub(crate) fn release_buf(mut buf: HeapBuf) {
+    buf.clear();
+    let spare = buf.spare();
+    if spare.len() >= LEAST_BYTES {
         system::discard_inner_pages(spare);
     }
 }
@@ -38,14 +40,14 @@ mod system {
     use crate::seam::{self, Call};
 
     /// Discards the pages that lie wholly within `spare`.
-    pub(super) fn discard_inner_pages(spare: &mut [MaybeUninit<u64>]) {
-        let page_words = rustix::param::page_size() / size_of::<u64>();
-        let head_bytes = spare.as_ptr().addr().wrapping_neg() % rustix::param::page_size();
-        let Some(inner) = spare.get_mut(head_bytes / size_of::<u64>()..) else {
+    pub(super) fn discard_inner_pages(spare: &mut [MaybeUninit<u8>]) {
+        let page_bytes = rustix::param::page_size();
+        let head_bytes = spare.as_ptr().addr().wrapping_neg() % page_bytes;
+        let Some(inner) = spare.get_mut(head_bytes..) else {
             return;
         };
-        let inner_words = inner.len() / page_words * page_words;
-        let inner = &mut inner[..inner_words];
+        let inner_bytes = inner.len() / page_bytes * page_bytes;
+        let inner = &mut inner[..inner_bytes];
         if inner.is_empty() || seam::enter(Call::Madvise).is_err() {
             return;
         }
@@ -62,7 +64,7 @@ mod system {
         let _ = unsafe {
             mm::madvise(
                 inner.as_mut_ptr().cast(),
-                size_of_val(inner),
+                inner.len(),
                 mm::Advice::LinuxDontNeed,
             )
         };
@@ -73,7 +75,7 @@ mod system {
 mod system {
     use std::mem::MaybeUninit;
 
-    pub(super) fn discard_inner_pages(_: &mut [MaybeUninit<u64>]) {}
+    pub(super) fn discard_inner_pages(_: &mut [MaybeUninit<u8>]) {}
 }
 
 #[cfg(test)]
@@ -83,8 +85,8 @@ mod tests {
     #[test]
     fn a_vector_of_any_size_is_freed() {
         for capacity in [0, 1, 8191, 8192, 8193, 100_000] {
-            release_vec(Vec::with_capacity(capacity));
-            release_vec(vec![7; capacity]);
+            release_buf(HeapBuf::of_vec(Vec::<u64>::with_capacity(capacity)));
+            release_buf(HeapBuf::of_vec(vec![7u8; capacity]));
         }
     }
 
@@ -117,7 +119,9 @@ mod tests {
             const COUNT: usize = 256;
             let (vectors, above) = vectors_below_others(COUNT);
             let before = rss_anon_bytes();
-            vectors.into_iter().for_each(release_vec);
+            vectors
+                .into_iter()
+                .for_each(|vec| release_buf(HeapBuf::of_vec(vec)));
             let after = rss_anon_bytes();
             // Other tests of this process hold a few MiB now and then.
             assert!(
@@ -141,7 +145,7 @@ mod tests {
                 vec.fill(3);
                 let place = vec[start..].as_ptr().addr();
                 let spare = &mut vec[start..start + len];
-                // SAFETY: any content is a word, and it is written over next.
+                // SAFETY: any content is a byte, and it is written over next.
                 let (_, spare, _) = unsafe { spare.align_to_mut() };
                 system::discard_inner_pages(spare);
                 let whole_pages = {

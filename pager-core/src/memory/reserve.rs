@@ -9,19 +9,19 @@ use std::collections::TryReserveError;
 use super::Arena;
 use crate::{Error, Result};
 
-/// Makes room for `additional` words in `vec`, by `reserve`: `Vec::try_reserve` or
+/// Makes room for `additional` elements in `vec`, by `reserve`: `Vec::try_reserve` or
 /// `Vec::try_reserve_exact`.
 ///
 /// # Errors
 ///
 /// [`Error::OutOfMemory`]; the vector is as it was.
-pub(crate) fn try_reserve(
-    vec: &mut Vec<u64>,
+pub(crate) fn try_reserve<T>(
+    vec: &mut Vec<T>,
     additional: usize,
-    reserve: impl Fn(&mut Vec<u64>, usize) -> Result<(), TryReserveError>,
+    reserve: impl Fn(&mut Vec<T>, usize) -> Result<(), TryReserveError>,
 ) -> Result<()> {
     let refused = |_| Error::OutOfMemory {
-        needed_bytes: additional.saturating_mul(size_of::<u64>()),
+        needed_bytes: additional.saturating_mul(size_of::<T>()),
     };
     reserve(vec, additional)
         .or_else(|_| {
@@ -39,15 +39,15 @@ mod tests {
 
     #[test]
     fn a_second_attempt_finds_what_the_arena_gave_back() {
-        drop(ChunkBuf::with_capacity(1 << 18).unwrap());
+        drop(ChunkBuf::<u64>::with_capacity(1 << 18).unwrap());
         let attempts = Cell::new(0);
-        let mut vec = Vec::new();
-        try_reserve(&mut vec, 10, |vec, words| {
+        let mut vec = Vec::<u64>::new();
+        try_reserve(&mut vec, 10, |vec, additional| {
             attempts.set(attempts.get() + 1);
             if attempts.get() == 1 {
                 return Vec::<u64>::new().try_reserve(usize::MAX);
             }
-            vec.try_reserve(words)
+            vec.try_reserve(additional)
         })
         .unwrap();
         assert!(vec.capacity() >= 10);

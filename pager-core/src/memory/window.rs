@@ -6,15 +6,13 @@
 
 #![allow(
     unsafe_code,
-    reason = "views words as bytes of possibly uninitialised memory"
+    reason = "looks at bytes of possibly uninitialised memory that were filled"
 )]
 
 use std::fmt;
 use std::mem::MaybeUninit;
 
-const WORD_BYTES: usize = size_of::<u64>();
-
-/// Uninitialised words that a [`Backend::read`](crate::Backend::read) fills in
+/// Uninitialised bytes that a [`Backend::read`](crate::Backend::read) fills in
 /// order, from the front.
 ///
 /// ```
@@ -24,47 +22,41 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// let mut spare = [MaybeUninit::uninit(); 3];
 /// let mut window = Window::new(&mut spare);
 /// window.copy_from(&[1, 2]);
-/// assert_eq!(window.remaining_words(), 1);
+/// assert_eq!(window.remaining_bytes(), 1);
 /// ```
 pub struct Window<'a> {
-    spare: &'a mut [MaybeUninit<u64>],
+    spare: &'a mut [MaybeUninit<u8>],
     filled_bytes: usize,
 }
 
 impl<'a> Window<'a> {
     /// A window over `spare`, nothing of it filled.
-    pub fn new(spare: &'a mut [MaybeUninit<u64>]) -> Self {
+    pub fn new(spare: &'a mut [MaybeUninit<u8>]) -> Self {
         Self {
             spare,
             filled_bytes: 0,
         }
     }
 
-    /// Words the window has in all.
+    /// Bytes the window has in all.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spare.len()
     }
 
-    /// Whether the window has no words at all.
+    /// Whether the window has no bytes at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spare.is_empty()
     }
 
-    /// Whole words still to be filled; a word begun counts.
-    #[must_use]
-    pub fn remaining_words(&self) -> usize {
-        self.remaining_bytes().div_ceil(WORD_BYTES)
-    }
-
     /// Bytes still to be filled.
     #[must_use]
     pub fn remaining_bytes(&self) -> usize {
-        size_of_val(self.spare) - self.filled_bytes
+        self.spare.len() - self.filled_bytes
     }
 
-    /// Whether every word is filled.
+    /// Whether every byte is filled.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.remaining_bytes() == 0
@@ -82,23 +74,18 @@ impl<'a> Window<'a> {
         self.spare.as_ptr().addr() + self.filled_bytes
     }
 
-    /// Fills the next words with a copy.
+    /// Fills the next bytes with a copy.
     ///
     /// # Panics
     ///
-    /// If fewer words remain, or a word has been begun and not finished.
-    pub fn copy_from(&mut self, words: &[u64]) {
-        assert!(
-            self.filled_bytes.is_multiple_of(WORD_BYTES),
-            "a word was begun and not finished"
-        );
-        let start = self.filled_bytes / WORD_BYTES;
-        self.spare[start..start + words.len()].write_copy_of_slice(words);
-        self.filled_bytes += size_of_val(words);
+    /// If fewer bytes remain.
+    pub fn copy_from(&mut self, bytes: &[u8]) {
+        self.unfilled()[..bytes.len()].write_copy_of_slice(bytes);
+        self.filled_bytes += bytes.len();
     }
 
-    /// Lends the next `words` words as a window of their own, which `fill` has to
-    /// fill whole.
+    /// Lends the next `len` bytes as a window of their own, which `fill` has to fill
+    /// whole.
     ///
     /// # Errors
     ///
@@ -107,31 +94,16 @@ impl<'a> Window<'a> {
     ///
     /// # Panics
     ///
-    /// If fewer words remain, or a word has been begun and not finished.
+    /// If fewer bytes remain.
     #[cfg(feature = "codec")]
     pub(crate) fn fill_part(
         &mut self,
-        words: usize,
+        len: usize,
         fill: impl FnOnce(&mut Window<'_>) -> crate::Result<()>,
     ) -> crate::Result<()> {
-        assert!(
-            self.filled_bytes.is_multiple_of(WORD_BYTES),
-            "a word was begun and not finished"
-        );
-        let start = self.filled_bytes / WORD_BYTES;
-        super::destination::fill_exactly(&mut self.spare[start..start + words], fill)?;
-        self.filled_bytes += words * WORD_BYTES;
+        super::destination::fill_exactly(&mut self.unfilled()[..len], fill)?;
+        self.filled_bytes += len;
         Ok(())
-    }
-
-    /// Fills the next bytes with a copy.
-    ///
-    /// # Panics
-    ///
-    /// If fewer bytes remain.
-    pub fn copy_from_bytes(&mut self, bytes: &[u8]) {
-        self.unfilled()[..bytes.len()].write_copy_of_slice(bytes);
-        self.filled_bytes += bytes.len();
     }
 
     /// Lets `fill` write into at most `max_bytes` of what remains, and counts
@@ -196,27 +168,19 @@ impl<'a> Window<'a> {
 
     /// Whether this is a full window over exactly this memory: the proof that it
     /// may be read. A backend could have put another window in its place.
-    pub(super) fn proves_full(&self, start: *const u64, len: usize) -> bool {
-        self.spare.as_ptr().cast::<u64>() == start && self.spare.len() == len && self.is_full()
+    pub(super) fn proves_full(&self, start: *const u8, len: usize) -> bool {
+        self.spare.as_ptr().cast::<u8>() == start && self.spare.len() == len && self.is_full()
     }
 
     fn unfilled(&mut self) -> &mut [MaybeUninit<u8>] {
-        let len_bytes = size_of_val(self.spare);
-        let start = self.spare.as_mut_ptr().cast::<MaybeUninit<u8>>();
-        // SAFETY:
-        // - `start` is valid for `len_bytes` of possibly uninitialised bytes,
-        //   which any alignment and any content satisfy;
-        // - `self.spare` is borrowed exclusively for as long as the result lives;
-        // - whole words of `MaybeUninit` stay valid whatever bytes are written.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(start, len_bytes) };
-        &mut bytes[self.filled_bytes..]
+        &mut self.spare[self.filled_bytes..]
     }
 }
 
 impl fmt::Debug for Window<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Window")
-            .field("words", &self.spare.len())
+            .field("bytes", &self.spare.len())
             .field("filled_bytes", &self.filled_bytes)
             .finish()
     }
@@ -229,21 +193,21 @@ mod tests {
     use std::sync::atomic::{AtomicPtr, Ordering};
 
     #[test]
-    fn words_and_bytes_fill_one_window() {
-        let mut spare = [MaybeUninit::uninit(); 4];
+    fn copies_and_calls_fill_one_window() {
+        let mut spare = [MaybeUninit::uninit(); 9];
         let mut window = Window::new(&mut spare);
         window.copy_from(&[1]);
-        window.copy_from_bytes(&2u64.to_ne_bytes());
+        window.copy_from(&[2, 3, 4]);
         let filled = window
-            .fill_with(8, |unfilled| {
-                Ok::<_, Infallible>(unfilled.write_copy_of_slice(&3u64.to_ne_bytes()))
+            .fill_with(3, |unfilled| {
+                Ok::<_, Infallible>(unfilled.write_copy_of_slice(&[5, 6, 7]))
             })
             .unwrap();
-        assert_eq!(filled, 8);
-        assert_eq!(window.remaining_words(), 1);
+        assert_eq!(filled, 3);
+        assert_eq!(window.remaining_bytes(), 2);
         assert!(!window.is_full());
-        assert_eq!(window.last_filled(8), 3u64.to_ne_bytes());
-        window.copy_from(&[4]);
+        assert_eq!(window.last_filled(4), [4, 5, 6, 7]);
+        window.copy_from(&[8, 9]);
         assert!(window.is_full());
     }
 
@@ -258,15 +222,15 @@ mod tests {
             Ok(())
         });
         assert!(matches!(error, Err(crate::Error::Io { .. })));
-        assert_eq!(window.remaining_words(), 3);
+        assert_eq!(window.remaining_bytes(), 3);
         window
             .fill_part(2, |part| {
                 part.copy_from(&[2, 3]);
                 Ok(())
             })
             .unwrap();
-        assert_eq!(window.remaining_words(), 1);
-        assert_eq!(window.last_filled(8), 3u64.to_ne_bytes());
+        assert_eq!(window.remaining_bytes(), 1);
+        assert_eq!(window.last_filled(2), [2, 3]);
     }
 
     #[test]
@@ -290,7 +254,7 @@ mod tests {
         let mut spare = [MaybeUninit::uninit(); 2];
         let mut window = Window::new(&mut spare);
         window.copy_from(&[1]);
-        let _ = window.last_filled(9);
+        let _ = window.last_filled(2);
     }
 
     #[test]

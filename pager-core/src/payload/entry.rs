@@ -13,6 +13,7 @@ use super::state::State;
 use crate::backend::{Backend, ChunkKind};
 use crate::budget::{Charge, Engine, Evicted, Group, Kind, Outcome, Pageable, Place, WeakPageable};
 use crate::error::{Error, Result};
+use crate::memory::{ElementLayout, HeapBuf};
 use crate::registry::Home;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
@@ -27,8 +28,9 @@ pub(crate) struct Entry<B: Backend> {
     pub(crate) id: u64,
     /// Which one it belongs to, if to any: its memory is counted there, too.
     pub(super) group: Option<Group>,
-    /// In words.
-    pub(crate) len: usize,
+    pub(crate) len_bytes: usize,
+    /// What it is made of.
+    pub(crate) element: ElementLayout,
     /// The kind of chunk it came in, and is fetched into.
     pub(super) kind: ChunkKind,
     pub(super) state: Mutex<State>,
@@ -43,16 +45,24 @@ pub(crate) struct Entry<B: Backend> {
     charge: Charge,
 }
 
+/// What a payload is, wherever its bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PayloadForm {
+    pub(crate) len_bytes: usize,
+    pub(crate) element: ElementLayout,
+    /// The kind of chunk it comes in.
+    pub(crate) kind: ChunkKind,
+}
+
 impl<B: Backend> Entry<B> {
     /// A payload that the backend has stored.
     pub(crate) fn stored(
         home: &Arc<Home<B>>,
-        len: usize,
-        kind: ChunkKind,
+        form: PayloadForm,
         slot: B::Slot,
         group: Option<&Group>,
     ) -> Arc<Self> {
-        let entry = Self::new(home, group, len, kind, State::Stored(Pieces::default()));
+        let entry = Self::new(home, group, form, State::Stored(Pieces::default()));
         entry.remember(slot);
         entry
     }
@@ -61,15 +71,14 @@ impl<B: Backend> Entry<B> {
     /// `is_late` goes before all that is not.
     pub(crate) fn dirty(
         home: &Arc<Home<B>>,
-        len: usize,
-        kind: ChunkKind,
+        form: PayloadForm,
         (memory, charge): (Memory, Charge),
         is_late: bool,
         group: Option<&Group>,
     ) -> Arc<Self> {
         let resident = Resident::new(memory, charge.of_group(group));
         let state = State::Dirty(Arc::clone(&resident));
-        let entry = Self::new(home, group, len, kind, state);
+        let entry = Self::new(home, group, form, state);
         // Whoever finds it in the queue waits until its place is noted.
         let state = lock(&entry.state);
         resident.charge().list(entry.weak(), 0, is_late);
@@ -80,8 +89,7 @@ impl<B: Backend> Entry<B> {
     fn new(
         home: &Arc<Home<B>>,
         group: Option<&Group>,
-        len: usize,
-        kind: ChunkKind,
+        form: PayloadForm,
         state: State,
     ) -> Arc<Self> {
         let bytes = size_of::<Self>() + LISTING_BYTES;
@@ -89,8 +97,9 @@ impl<B: Backend> Entry<B> {
             id: home.next_id(),
             home: Arc::clone(home),
             group: group.cloned(),
-            len,
-            kind,
+            len_bytes: form.len_bytes,
+            element: form.element,
+            kind: form.kind,
             state: Mutex::new(state),
             slot: OnceLock::new(),
             touched: AtomicBool::new(false),
@@ -145,14 +154,10 @@ impl<B: Backend> Entry<B> {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    pub(super) fn len_bytes(&self) -> usize {
-        self.len * size_of::<u64>()
-    }
-
     pub(super) fn count_elided(&self) {
         let tally = &self.engine().tally;
         tally.elided_writes.add(1);
-        tally.elided_bytes.add(self.len_bytes());
+        tally.elided_bytes.add(self.len_bytes);
     }
 
     /// Says that the payload is not there any more, which only a backend that broke
@@ -167,6 +172,10 @@ impl<B: Backend> Pageable for Entry<B> {
         // Looked at before it is swapped: most have not been touched, and a load
         // leaves their cache line shared.
         self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    fn element(&self) -> ElementLayout {
+        self.element
     }
 
     fn write(self: Arc<Self>) -> Outcome {
@@ -192,7 +201,7 @@ impl<B: Backend> Pageable for Entry<B> {
         }
     }
 
-    fn fetch(self: Arc<Self>, turn: u64, charge: Charge, buffer: Option<Vec<u64>>) -> bool {
+    fn fetch(self: Arc<Self>, turn: u64, charge: Charge, buffer: Option<HeapBuf>) -> bool {
         self.bring_in(turn, charge, buffer)
     }
 

@@ -13,23 +13,23 @@ use super::state::State;
 use crate::backend::{Backend, ChunkKind};
 use crate::budget::{Charge, Kind};
 use crate::error::Result;
-use crate::memory::{ChunkBuf, release_vec};
+use crate::memory::{HeapBuf, release_buf};
 use crate::sync::lock;
 
 /// A payload of at most this size is fetched whole, whatever range was hinted.
 const FETCH_WHOLE_BYTES: usize = 4 << 20;
 
 /// A larger one is fetched in pieces of at most this size, cut at its multiples.
-pub(super) const PIECE_WORDS: usize = (2 << 20) / size_of::<u64>();
+pub(super) const PIECE_BYTES: usize = 2 << 20;
 
 impl<B: Backend> Entry<B> {
     /// Starts bringing `range` back, in the background where there is one and the
     /// budget has room for it; else the backend gets the hint.
     pub(crate) fn prefetch(self: &Arc<Self>, range: Range<usize>) {
-        let can_fetch = |words: usize| self.engine().can_fetch(words * size_of::<u64>());
-        let whole = self.len_bytes() <= FETCH_WHOLE_BYTES && can_fetch(self.len);
-        let range = if whole { 0..self.len } else { range };
-        if whole || can_fetch(range.len().min(PIECE_WORDS)) {
+        let can_fetch = |bytes: usize| self.engine().can_fetch(bytes);
+        let whole = self.len_bytes <= FETCH_WHOLE_BYTES && can_fetch(self.len_bytes);
+        let range = if whole { 0..self.len_bytes } else { range };
+        if whole || can_fetch(range.len().min(PIECE_BYTES)) {
             self.queue_fetch(&range);
         } else {
             self.hint(range);
@@ -67,10 +67,10 @@ impl<B: Backend> Entry<B> {
 
     /// `gap` in pieces: a small payload is one.
     fn cut(&self, gap: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<B> {
-        let step = if self.len_bytes() <= FETCH_WHOLE_BYTES {
+        let step = if self.len_bytes <= FETCH_WHOLE_BYTES {
             usize::MAX
         } else {
-            PIECE_WORDS
+            PIECE_BYTES
         };
         cut(gap, step)
     }
@@ -81,10 +81,10 @@ impl<B: Backend> Entry<B> {
         self: &Arc<Self>,
         turn: u64,
         charge: Charge,
-        buffer: Option<Vec<u64>>,
+        buffer: Option<HeapBuf>,
     ) -> bool {
         let Some(landing) = self.begin_fetch(turn) else {
-            buffer.into_iter().for_each(release_vec);
+            buffer.into_iter().for_each(release_buf);
             return false;
         };
         match self.fetch_from(&landing.range, buffer) {
@@ -118,24 +118,24 @@ impl<B: Backend> Entry<B> {
     }
 
     /// Brings `range` into memory, as a copy or within the backend.
-    fn fetch_from(&self, range: &Range<usize>, buffer: Option<Vec<u64>>) -> Result<Memory> {
+    fn fetch_from(&self, range: &Range<usize>, buffer: Option<HeapBuf>) -> Result<Memory> {
         let backend = &self.home.backend;
         let slot = self.slot()?;
         if let Some(in_place) = backend.in_place()
             && in_place.page_in(slot, range.clone())?
         {
-            buffer.into_iter().for_each(release_vec);
+            buffer.into_iter().for_each(release_buf);
             return Ok(Memory::Mapped);
         }
         let mut copy = match self.kind {
             // Part of a payload is never handed over, and an arena buffer can be read
             // into without a copy.
-            ChunkKind::Vec if range.len() == self.len => {
-                OwnedChunk::Vec(buffer.unwrap_or_default())
+            ChunkKind::Vec if range.len() == self.len_bytes => {
+                OwnedChunk::Vec(buffer.unwrap_or_else(|| HeapBuf::new(self.element)))
             }
             _ => {
-                buffer.into_iter().for_each(release_vec);
-                OwnedChunk::Buf(ChunkBuf::new())
+                buffer.into_iter().for_each(release_buf);
+                OwnedChunk::empty(ChunkKind::Buf, self.element)
             }
         };
         copy.append(range.len(), |window| {
@@ -146,13 +146,13 @@ impl<B: Backend> Entry<B> {
 
     /// Takes back what is queued of `pieces`.
     pub(super) fn cancel(&self, pieces: &mut Pieces) {
-        for turn in pieces.cancel_within(std::slice::from_ref(&(0..self.len))) {
+        for turn in pieces.cancel_within(std::slice::from_ref(&(0..self.len_bytes))) {
             self.engine().cancel_fetch(turn);
         }
     }
 }
 
-/// `range` in parts that end at multiples of `step` words.
+/// `range` in parts that end at multiples of `step` bytes.
 pub(super) fn cut(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let mut at = range.start;
     std::iter::from_fn(move || {

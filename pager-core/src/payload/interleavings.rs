@@ -41,26 +41,21 @@ struct Yielding {
 }
 
 impl Backend for Yielding {
-    type Slot = Vec<u64>;
+    type Slot = Vec<u8>;
 
     fn name(&self) -> &'static str {
         "yielding"
     }
 
-    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
-        let slot: Vec<u64> = payload.chunks().flatten().copied().collect();
+    fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
+        let slot: Vec<u8> = payload.chunks().flatten().copied().collect();
         thread::yield_now();
         payload.clear();
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(slot)
     }
 
-    fn read(
-        &self,
-        slot: &Vec<u64>,
-        ranges: &[Range<usize>],
-        window: &mut Window<'_>,
-    ) -> Result<()> {
+    fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         thread::yield_now();
         for range in ranges {
             window.copy_from(&slot[range.clone()]);
@@ -68,7 +63,7 @@ impl Backend for Yielding {
         Ok(())
     }
 
-    fn free(&self, _: Vec<u64>) {
+    fn free(&self, _: Vec<u8>) {
         self.held.fetch_sub(1, Ordering::SeqCst);
     }
 

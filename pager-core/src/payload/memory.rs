@@ -4,14 +4,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chunks::{Chunk, OwnedChunk, Payload};
+use super::chunks::OwnedChunk;
+use super::joined::Payload;
 use crate::budget::Charge;
-use crate::memory::{Window, release_vec};
+use crate::memory::{ElementLayout, HeapBuf, Window, release_buf};
 
 /// Memory that holds a payload, or a piece of one.
 pub(crate) enum Memory {
-    /// One `Vec`.
-    Vec(Vec<u64>),
+    /// The buffer of one `Vec`.
+    Vec(HeapBuf),
     /// Several chunks, or one arena buffer.
     Chunks(Box<[OwnedChunk]>),
     /// Memory of the backend's own.
@@ -21,7 +22,7 @@ pub(crate) enum Memory {
 impl Memory {
     pub(super) fn of_chunk(chunk: OwnedChunk) -> Self {
         match chunk {
-            OwnedChunk::Vec(vec) => Self::Vec(vec),
+            OwnedChunk::Vec(buf) => Self::Vec(buf),
             buf @ OwnedChunk::Buf(_) => Self::Chunks(Box::new([buf])),
         }
     }
@@ -43,7 +44,7 @@ impl Memory {
     /// The memory, if it is not in one chunk.
     pub(super) fn into_chunk(self) -> Result<OwnedChunk, Self> {
         match self {
-            Self::Vec(vec) => Ok(OwnedChunk::Vec(vec)),
+            Self::Vec(buf) => Ok(OwnedChunk::Vec(buf)),
             Self::Chunks(chunks) if chunks.len() == 1 => {
                 let mut chunks = chunks.into_vec();
                 chunks.pop().ok_or(Self::Mapped)
@@ -52,11 +53,11 @@ impl Memory {
         }
     }
 
-    /// Words of it, of which only the backend knows where it is [mapped](Self::Mapped).
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes of it, of which only the backend knows where it is [mapped](Self::Mapped).
+    pub(crate) fn len_bytes(&self) -> usize {
         match self {
-            Self::Vec(vec) => vec.len(),
-            Self::Chunks(chunks) => chunks.iter().map(|chunk| chunk.words().len()).sum(),
+            Self::Vec(buf) => buf.len(),
+            Self::Chunks(chunks) => chunks.iter().map(|chunk| chunk.bytes().len()).sum(),
             Self::Mapped => 0,
         }
     }
@@ -65,33 +66,34 @@ impl Memory {
         matches!(self, Self::Mapped)
     }
 
-    /// Its words as a payload to be stored, while others may read them.
-    pub(super) fn payload(&self) -> Payload<'_> {
-        match self {
-            Self::Vec(vec) => Payload::of_words(vec),
+    /// Its bytes as a payload of such elements to be stored, while others may read them.
+    pub(super) fn payload(&self, element: ElementLayout) -> Payload<'_> {
+        let payload = match self {
+            Self::Vec(buf) => Payload::of_bytes(buf),
             Self::Chunks(chunks) => Payload::shared(chunks),
             Self::Mapped => Payload::shared(&[]),
-        }
+        };
+        payload.of_elements(element)
     }
 
-    /// Copies the words at `wanted` into `window`.
+    /// Copies the bytes at `wanted` into `window`.
     pub(super) fn copy(&self, wanted: &Range<usize>, window: &mut Window<'_>) {
         match self {
-            Self::Vec(vec) => window.copy_from(&vec[wanted.clone()]),
+            Self::Vec(buf) => window.copy_from(&buf[wanted.clone()]),
             Self::Chunks(chunks) => copy_across(chunks, wanted, window),
             Self::Mapped => {}
         }
     }
 
-    /// The `Vec`s that it lies in; arena buffers go back to their arena.
-    pub(crate) fn into_vecs(self) -> impl Iterator<Item = Vec<u64>> {
+    /// The buffers of `Vec`s that it lies in; arena buffers go back to their arena.
+    pub(crate) fn into_vecs(self) -> impl Iterator<Item = HeapBuf> {
         let (one, many) = match self {
-            Self::Vec(vec) => (Some(vec), None),
+            Self::Vec(buf) => (Some(buf), None),
             Self::Chunks(chunks) => (None, Some(chunks.into_vec())),
             Self::Mapped => (None, None),
         };
         let many = many.into_iter().flatten().filter_map(|chunk| match chunk {
-            OwnedChunk::Vec(vec) => Some(vec),
+            OwnedChunk::Vec(buf) => Some(buf),
             OwnedChunk::Buf(_) => None,
         });
         one.into_iter().chain(many)
@@ -99,19 +101,19 @@ impl Memory {
 
     /// Gives it back to the system.
     pub(crate) fn release(self) {
-        self.into_vecs().for_each(release_vec);
+        self.into_vecs().for_each(release_buf);
     }
 }
 
-/// Copies the words at `wanted` of `chunks` joined in order.
+/// Copies the bytes at `wanted` of `chunks` joined in order.
 fn copy_across(chunks: &[OwnedChunk], wanted: &Range<usize>, window: &mut Window<'_>) {
     let mut chunk_start = 0;
     for chunk in chunks {
-        let words = chunk.words();
-        let chunk_end = chunk_start + words.len();
+        let bytes = chunk.bytes();
+        let chunk_end = chunk_start + bytes.len();
         let (start, end) = (wanted.start.max(chunk_start), wanted.end.min(chunk_end));
         if start < end {
-            window.copy_from(&words[start - chunk_start..end - chunk_start]);
+            window.copy_from(&bytes[start - chunk_start..end - chunk_start]);
         }
         if chunk_end >= wanted.end {
             return;

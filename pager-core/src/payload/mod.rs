@@ -1,7 +1,8 @@
 //! One payload: its chunks, where its bytes are, the way out and the way back.
 //!
 //! ```text
-//! chunks   the chunks of a page-out, as callers hold them and as backends see them
+//! chunks   the chunks of a page-out, as callers hold them and as pager does
+//! joined   the same on their way into a backend
 //! moving   how they become memory of pager's
 //! entry    a live payload
 //! state    where its bytes are, and how that may change
@@ -20,6 +21,7 @@ mod fetch;
 mod flight;
 #[cfg(all(test, pager_shuttle))]
 pub(crate) mod interleavings;
+mod joined;
 mod memory;
 mod moving;
 mod out;
@@ -28,6 +30,7 @@ mod read;
 mod state;
 mod take;
 
-pub use chunks::{Chunk, OwnedChunk, Payload};
-pub(crate) use entry::Entry;
+pub use chunks::{Chunk, Chunks, OwnedChunk};
+pub(crate) use entry::{Entry, PayloadForm};
+pub use joined::Payload;
 pub(crate) use memory::Memory;

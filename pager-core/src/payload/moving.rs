@@ -1,32 +1,26 @@
 //! How chunks become memory of pager's: moved, or copied where their buffers are much
 //! larger than what is in them.
 
-use super::chunks::{OwnedChunk, Payload, Slices};
+use super::chunks::OwnedChunk;
+use super::joined::{Payload, Slices};
 use super::memory::Memory;
 use crate::Result;
 use crate::backend::ChunkKind;
-use crate::memory::{ChunkBuf, PAGE_BYTES, SizeClass, try_reserve};
+use crate::memory::{HeapBuf, PAGE_BYTES, SizeClass};
 
 impl Payload<'_> {
     /// Bytes of the buffers of all chunks that are not empty.
     fn capacity_bytes(&self) -> usize {
-        let full = |words: &[u64]| !words.is_empty();
-        match &self.slices {
-            Slices::Vecs(chunks) => chunks
-                .iter()
-                .filter(|chunk| full(chunk))
-                .map(|chunk| chunk.capacity() * size_of::<u64>())
-                .sum(),
-            Slices::Bufs(chunks) => chunks
-                .iter()
-                .filter(|chunk| full(chunk))
-                .map(ChunkBuf::capacity_bytes)
-                .sum(),
-            Slices::Owned(_) | Slices::Shared(_) | Slices::Words(_) => self.len_bytes(),
+        if !matches!(&self.slices, Slices::List(_)) {
+            return self.len_bytes();
         }
+        self.callers()
+            .filter(|chunk| !chunk.content().is_empty())
+            .map(|chunk| chunk.capacity_bytes())
+            .sum()
     }
 
-    /// Whether the buffers are more than twice as large as what is in them. The words
+    /// Whether the buffers are more than twice as large as what is in them. The bytes
     /// are then copied into one that fits, and the buffers stay with their owner: a
     /// budget pays for what is held, and not for what was once there.
     fn is_roomy(&self) -> bool {
@@ -43,7 +37,7 @@ impl Payload<'_> {
         }
     }
 
-    /// A copy of all words in one buffer that fits, if the chunks' own are too large.
+    /// A copy of all bytes in one buffer that fits, if the chunks' own are too large.
     ///
     /// # Errors
     ///
@@ -52,16 +46,9 @@ impl Payload<'_> {
         if self.is_empty() || !self.is_roomy() {
             return Ok(None);
         }
-        let mut copy = match self.kind() {
-            ChunkKind::Vec => {
-                let mut vec = Vec::new();
-                try_reserve(&mut vec, self.len(), Vec::try_reserve_exact)?;
-                OwnedChunk::Vec(vec)
-            }
-            ChunkKind::Buf => OwnedChunk::Buf(ChunkBuf::new()),
-        };
-        copy.append(self.len(), |window| {
-            self.chunks().for_each(|words| window.copy_from(words));
+        let mut copy = OwnedChunk::empty(self.kind(), self.element());
+        copy.append(self.len_bytes(), |window| {
+            self.chunks().for_each(|bytes| window.copy_from(bytes));
             Ok(())
         })?;
         Ok(Some(copy))
@@ -91,16 +78,19 @@ impl Payload<'_> {
 
     /// Whether the caller is left without a buffer when this has been moved.
     pub(crate) fn wants_refill(&self) -> bool {
-        matches!(&self.slices, Slices::Vecs([_])) && !self.is_roomy()
+        let mut chunks = self.callers();
+        let is_vec = chunks
+            .next()
+            .is_some_and(|chunk| chunk.kind() == ChunkKind::Vec);
+        is_vec && chunks.next().is_none() && !self.is_roomy()
     }
 
     /// Gives a caller of one `Vec` that has no buffer any more this one, if there is
-    /// one; returns it otherwise.
-    pub(crate) fn refill(&mut self, spare: Option<Vec<u64>>) -> Option<Vec<u64>> {
+    /// one and it is of the right type; returns it otherwise.
+    pub(crate) fn refill(&mut self, spare: Option<HeapBuf>) -> Option<HeapBuf> {
         match (&mut self.slices, spare) {
-            (Slices::Vecs([chunk]), Some(spare)) if chunk.capacity() == 0 => {
-                *chunk = spare;
-                None
+            (Slices::List(chunks), Some(spare)) if chunks.count() == 1 => {
+                chunks.at_mut(0).refill(spare)
             }
             (_, spare) => spare,
         }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::chunks::{OwnedChunk, Payload};
+use super::chunks::OwnedChunk;
 use super::entry::Entry;
 use super::flight::Flight;
+use super::joined::Payload;
 use super::memory::{Memory, Resident};
 use super::pieces::{Piece, PiecePlace, Pieces};
 use super::state::State;
@@ -71,7 +72,7 @@ impl<B: Backend> Entry<B> {
             State::Dirty(resident) => Arc::clone(resident),
             _ => return Outcome::Nothing,
         };
-        let slot = match self.store(&mut resident.memory().payload()) {
+        let slot = match self.store(&mut resident.memory().payload(self.element)) {
             Ok(slot) => slot,
             Err(error) => return Outcome::Failed(error),
         };
@@ -79,7 +80,7 @@ impl<B: Backend> Entry<B> {
         let is_wanted = matches!(&*state, State::Dirty(dirty) if Arc::ptr_eq(dirty, &resident));
         if is_wanted {
             self.remember(slot);
-            *state = State::Stored(Pieces::whole(self.len, Arc::clone(&resident)));
+            *state = State::Stored(Pieces::whole(self.len_bytes, Arc::clone(&resident)));
             resident.charge().turn(Kind::Clean, self.weak(), 0);
             drop(state);
         } else {
@@ -108,7 +109,7 @@ impl<B: Backend> Entry<B> {
         Ok(slot)
     }
 
-    /// Drops the copy of this kind that begins at word `start` from memory.
+    /// Drops the copy of this kind that begins at byte `start` from memory.
     pub(super) fn drop_copy(&self, kind: Kind, start: usize) -> Evicted {
         let mut state = lock(&self.state);
         let State::Stored(pieces) = &mut *state else {
@@ -129,7 +130,7 @@ impl<B: Backend> Entry<B> {
         let Some(resident) = pieces.remove_here(start) else {
             return Evicted::Nothing;
         };
-        let around = pieces.around(&range, self.len);
+        let around = pieces.around(&range, self.len_bytes);
         drop(state);
         let tally = &self.engine().tally;
         tally.clean_evictions.add(1);
@@ -162,7 +163,10 @@ struct Giving<B: Backend> {
 
 impl<B: Backend> Giving<B> {
     fn give(mut self) -> Outcome {
-        match self.entry.store(&mut Payload::new(&mut self.chunk)) {
+        match self
+            .entry
+            .store(&mut Payload::new(&mut self.chunk).of_elements(self.entry.element))
+        {
             Ok(slot) => self.entry.remember(slot),
             Err(error) => return Outcome::Failed(error),
         }
@@ -178,7 +182,10 @@ impl<B: Backend> Giving<B> {
 impl<B: Backend> Drop for Giving<B> {
     fn drop(&mut self) {
         if let Some(charge) = self.charge.take() {
-            let chunk = std::mem::replace(&mut self.chunk[0], OwnedChunk::Vec(Vec::new()));
+            let chunk = std::mem::replace(
+                &mut self.chunk[0],
+                OwnedChunk::empty(ChunkKind::Vec, self.entry.element),
+            );
             let resident = Resident::new(Memory::of_chunk(chunk), charge);
             *lock(&self.entry.state) = State::Dirty(resident);
         }

@@ -14,7 +14,7 @@ use super::memory::Resident;
 use crate::budget::{Kind, WeakPageable};
 use crate::memory::Window;
 
-/// The words `range` of a payload.
+/// The bytes `range` of a payload.
 pub(super) struct Piece {
     pub(super) range: Range<usize>,
     pub(super) place: PiecePlace,
@@ -51,7 +51,7 @@ pub(super) enum Coverage {
 pub(super) struct Held(SmallVec<[(Range<usize>, Arc<Resident>); 1]>);
 
 impl Held {
-    /// All of a payload of `len` words.
+    /// All of a payload of `len` bytes.
     pub(super) fn whole(len: usize, resident: Arc<Resident>) -> Self {
         Self(SmallVec::from_iter([(0..len, resident)]))
     }
@@ -87,7 +87,7 @@ impl Held {
 }
 
 impl Pieces {
-    /// A copy of all of a payload of `len` words.
+    /// A copy of all of a payload of `len` bytes.
     pub(super) fn whole(len: usize, resident: Arc<Resident>) -> Self {
         let place = PiecePlace::Here(resident);
         Self(vec![Piece {
@@ -144,7 +144,7 @@ impl Pieces {
         gaps
     }
 
-    /// The gap around `gap`, in a payload of `len` words.
+    /// The gap around `gap`, in a payload of `len` bytes.
     pub(super) fn around(&self, gap: &Range<usize>, len: usize) -> Range<usize> {
         let next = self.first_reaching(gap.start);
         let before = next.checked_sub(1).map(|at| self.0[at].range.end);
@@ -158,7 +158,7 @@ impl Pieces {
         self.0.insert(at, Piece { range, place });
     }
 
-    /// The piece that begins at word `start`.
+    /// The piece that begins at byte `start`.
     pub(super) fn at(&mut self, start: usize) -> Option<&mut Piece> {
         let at = self
             .0
@@ -173,7 +173,7 @@ impl Pieces {
         self.0.iter_mut().find(is_it)
     }
 
-    /// Removes the piece that begins at word `start`.
+    /// Removes the piece that begins at byte `start`.
     pub(super) fn remove(&mut self, start: usize) -> Option<Piece> {
         let at = self
             .0
@@ -186,7 +186,7 @@ impl Pieces {
         removed
     }
 
-    /// Removes what begins at word `start`, if it is in memory.
+    /// Removes what begins at byte `start`, if it is in memory.
     pub(super) fn remove_here(&mut self, start: usize) -> Option<Arc<Resident>> {
         match self.at(start)?.place {
             PiecePlace::Here(_) => match self.remove(start)?.place {
@@ -231,7 +231,7 @@ impl Pieces {
         self.0.iter().filter(is_unused).count()
     }
 
-    /// The first piece that ends after word `at`.
+    /// The first piece that ends after byte `at`.
     fn first_reaching(&self, at: usize) -> usize {
         self.0.partition_point(|piece| piece.range.end <= at)
     }

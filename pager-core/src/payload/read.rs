@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::entry::Entry;
-use super::fetch::{PIECE_WORDS, cut};
+use super::fetch::{PIECE_BYTES, cut};
 use super::flight::Flight;
 use super::memory::{Memory, Resident};
 use super::pieces::{Coverage, Held, PiecePlace};
@@ -16,9 +16,6 @@ use crate::budget::Kind;
 use crate::error::Result;
 use crate::memory::{Destination, PAGE_BYTES, Window};
 use crate::sync::lock;
-
-/// Words of a page: what is mapped back is mapped by pages.
-const PAGE_WORDS: usize = PAGE_BYTES / size_of::<u64>();
 
 /// Where a read finds its bytes.
 enum Source {
@@ -34,17 +31,17 @@ enum Source {
 }
 
 impl<B: Backend> Entry<B> {
-    /// Appends `words` words, those of `ranges`, to `dst`.
+    /// Appends `len_bytes` bytes, those of `ranges`, to `dst`.
     pub(crate) fn read_into<D: Destination>(
         self: &Arc<Self>,
         ranges: &[Range<usize>],
-        words: usize,
+        len_bytes: usize,
         dst: &mut D,
     ) -> Result<()> {
         let source = self.find(ranges)?;
-        dst.append(words, |window| match source {
+        dst.append(len_bytes, |window| match source {
             Source::Parts => {
-                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_WORDS);
+                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_BYTES);
                 let mut parts = ranges.iter().flat_map(parts);
                 parts.try_for_each(|part| {
                     let part = std::slice::from_ref(&part);
@@ -69,7 +66,7 @@ impl<B: Backend> Entry<B> {
             }
             Source::Memory(_held) => self.home.backend.read(self.slot()?, ranges, window),
             Source::Backend | Source::Parts if self.reads_stay() => {
-                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_WORDS);
+                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_BYTES);
                 let mut parts = ranges.iter().flat_map(parts);
                 parts.try_for_each(|part| self.read_in_place(&part, window))
             }
@@ -87,7 +84,10 @@ impl<B: Backend> Entry<B> {
         let pieces = match &mut *state {
             State::Dirty(resident) => {
                 self.touch();
-                return Ok(Source::Memory(Held::whole(self.len, Arc::clone(resident))));
+                return Ok(Source::Memory(Held::whole(
+                    self.len_bytes,
+                    Arc::clone(resident),
+                )));
             }
             State::Leaving(flight) => return Ok(Source::Coming(Arc::clone(flight))),
             State::Gone => return Err(self.gone()),
@@ -141,16 +141,12 @@ impl<B: Backend> Entry<B> {
     /// clean copy if the budget has room for it, and if not it is let go at once.
     fn read_in_place(self: &Arc<Self>, part: &Range<usize>, window: &mut Window<'_>) -> Result<()> {
         let engine = self.engine();
-        let pages = part.start - part.start % PAGE_WORDS
-            ..part.end.next_multiple_of(PAGE_WORDS).min(self.len);
-        let charge = engine.room_for_copy(pages.len() * size_of::<u64>());
+        let pages = part.start - part.start % PAGE_BYTES
+            ..part.end.next_multiple_of(PAGE_BYTES).min(self.len_bytes);
+        let charge = engine.room_for_copy(pages.len());
         let transfer = match charge {
             Some(_) => None,
-            None => Some(
-                engine
-                    .transfer_memory()
-                    .hold(pages.len() * size_of::<u64>()),
-            ),
+            None => Some(engine.transfer_memory().hold(pages.len())),
         };
         let backend = &self.home.backend;
         let read = backend.read(self.slot()?, std::slice::from_ref(part), window);
@@ -187,7 +183,7 @@ impl<B: Backend> Entry<B> {
         let gaps: SmallVec<[_; 1]> = match &*lock(&self.state) {
             State::Stored(pieces) => {
                 let gaps = pieces.gaps(pages).into_iter();
-                gaps.map(|gap| (pieces.around(&gap, self.len), gap))
+                gaps.map(|gap| (pieces.around(&gap, self.len_bytes), gap))
                     .collect()
             }
             _ => return,
@@ -204,13 +200,13 @@ impl<B: Backend> Entry<B> {
     pub(super) fn read_all(self: &Arc<Self>, window: &mut Window<'_>) -> Result<()> {
         let (backend, slot) = (&self.home.backend, self.slot()?);
         let Some(in_place) = backend.in_place().filter(|in_place| in_place.reads_stay()) else {
-            return backend.read(slot, std::slice::from_ref(&(0..self.len)), window);
+            return backend.read(slot, std::slice::from_ref(&(0..self.len_bytes)), window);
         };
         let transfers = self.engine().transfer_memory();
-        for part in cut(0..self.len, PIECE_WORDS) {
-            let charge = transfers.hold(part.len() * size_of::<u64>());
+        for part in cut(0..self.len_bytes, PIECE_BYTES) {
+            let charge = transfers.hold(part.len());
             backend.read(slot, std::slice::from_ref(&part), window)?;
-            if self.len > PIECE_WORDS {
+            if self.len_bytes > PIECE_BYTES {
                 in_place.release(slot, part.clone(), 0..part.end);
             }
             drop(charge);
@@ -221,5 +217,5 @@ impl<B: Backend> Entry<B> {
 
 /// Whether a read of `ranges` has parts that can be found one by one.
 fn is_cut(ranges: &[Range<usize>]) -> bool {
-    !matches!(ranges, [only] if only.len() <= PIECE_WORDS)
+    !matches!(ranges, [only] if only.len() <= PIECE_BYTES)
 }

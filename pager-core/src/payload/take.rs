@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::chunks::{Chunk, OwnedChunk};
+use super::chunks::OwnedChunk;
 use super::entry::Entry;
 use super::flight::Flight;
 use super::memory::{Memory, Resident};
@@ -48,8 +48,8 @@ impl<B: Backend> Entry<B> {
         let mut state = lock(&self.state);
         let held = match &*state {
             State::Leaving(flight) => return Ok(Found::Coming(Arc::clone(flight))),
-            State::Stored(pieces) if self.len > 0 => {
-                match pieces.cover(std::slice::from_ref(&(0..self.len))) {
+            State::Stored(pieces) if self.len_bytes > 0 => {
+                match pieces.cover(std::slice::from_ref(&(0..self.len_bytes))) {
                     Coverage::Coming(flight) => return Ok(Found::Coming(flight)),
                     Coverage::Here(held) => Some(held),
                     Coverage::Partly | Coverage::Missing => None,
@@ -108,8 +108,8 @@ impl<B: Backend> Entry<B> {
             },
             Err(shared) => shared,
         };
-        let whole = 0..self.len;
-        let copied = dst.append(self.len, |window| {
+        let whole = 0..self.len_bytes;
+        let copied = dst.append(self.len_bytes, |window| {
             resident.memory().copy(&whole, window);
             Ok(())
         });
@@ -156,7 +156,7 @@ impl<B: Backend> Entry<B> {
         mut pieces: Pieces,
         dst: &mut D,
     ) -> Result<(), (Error, Pieces)> {
-        let whole = 0..self.len;
+        let whole = 0..self.len_bytes;
         if held.is_single() {
             drop(held);
             if let Some(resident) = pieces.remove_here(0) {
@@ -167,7 +167,7 @@ impl<B: Backend> Entry<B> {
             }
             return Err((self.gone(), pieces));
         }
-        let copied = dst.append(self.len, |window| {
+        let copied = dst.append(self.len_bytes, |window| {
             held.copy(&whole, window);
             Ok(())
         });
@@ -185,7 +185,7 @@ impl<B: Backend> Entry<B> {
         if self.home.backend.in_place().is_some() {
             return self.take_in_place(pieces, held, dst);
         }
-        let read = match self.len {
+        let read = match self.len_bytes {
             0 => Ok(()),
             len => dst.append(len, |window| self.read_all(window)),
         };
@@ -205,9 +205,9 @@ impl<B: Backend> Entry<B> {
         drop((pieces, held));
         let taken = match self.detach(D::KIND) {
             Some(chunk) => self.take_detached(chunk, dst),
-            None if self.len == 0 => Ok(()),
-            None => dst.append(self.len, |window| {
-                let whole = 0..self.len;
+            None if self.len_bytes == 0 => Ok(()),
+            None => dst.append(self.len_bytes, |window| {
+                let whole = 0..self.len_bytes;
                 if is_mapped {
                     let slot = self.slot()?;
                     self.home
@@ -220,7 +220,7 @@ impl<B: Backend> Entry<B> {
         };
         taken.map_err(|error| {
             if let (Some(in_place), Some(slot)) = (self.home.backend.in_place(), self.slot.get()) {
-                in_place.release(slot, 0..self.len, 0..self.len);
+                in_place.release(slot, 0..self.len_bytes, 0..self.len_bytes);
             }
             (error, Pieces::default())
         })
@@ -248,7 +248,7 @@ impl<B: Backend> Entry<B> {
     /// If it is not what was stored: the payload is lost then, and the backend to
     /// blame.
     fn take_detached<D: Destination>(&self, chunk: OwnedChunk, dst: &mut D) -> Result<()> {
-        if chunk.words().len() != self.len {
+        if chunk.bytes().len() != self.len_bytes {
             return Err(self.gone());
         }
         let memory = match adopt(Memory::of_chunk(chunk), dst) {
@@ -258,8 +258,8 @@ impl<B: Backend> Entry<B> {
             }
             Err(memory) => memory,
         };
-        dst.append(self.len, |window| {
-            memory.copy(&(0..self.len), window);
+        dst.append(self.len_bytes, |window| {
+            memory.copy(&(0..self.len_bytes), window);
             Ok(())
         })
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Shared;
 use super::counters::Count;
 use crate::backend::Backend;
@@ -11,6 +13,8 @@ use crate::budget::Claim;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::Destination;
 use crate::payload::Entry;
+
+const WORD_BYTES: usize = size_of::<u64>();
 
 /// A payload that was paged out, and the right to read it and take it back.
 ///
@@ -42,13 +46,13 @@ impl<B: Backend> Handle<B> {
     /// Words of the payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entry().len
+        self.len_bytes() / WORD_BYTES
     }
 
     /// Bytes of the payload.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        self.len() * size_of::<u64>()
+        self.entry().len_bytes
     }
 
     /// Whether the payload has no words.
@@ -89,17 +93,17 @@ impl<B: Backend> Handle<B> {
     /// payload, and what the backend says; `dst` is as it was.
     pub fn read_at_many<D: Destination>(&self, ranges: &[Range<usize>], dst: &mut D) -> Result<()> {
         let entry = self.own_entry()?;
-        let mut words = 0;
+        let mut bytes = 0;
         let read = self.check(ranges).and_then(|sum| {
-            words = sum;
-            match sum {
+            bytes = sum * WORD_BYTES;
+            match bytes {
                 0 => Ok(()),
-                sum => entry.read_into(ranges, sum, dst),
+                bytes => entry.read_into(&in_bytes(ranges)?, bytes, dst),
             }
         });
         let read = read.map_err(|error| error.of_handle(entry.id));
-        if words > 0 || read.is_err() {
-            entry.home.count_read(&read, Count::Reads, words);
+        if bytes > 0 || read.is_err() {
+            entry.home.count_read(&read, Count::Reads, bytes);
         }
         read
     }
@@ -146,7 +150,7 @@ impl<B: Backend> Handle<B> {
         let taken = entry
             .take_into(dst)
             .map_err(|error| error.of_handle(entry.id));
-        entry.home.count_read(&taken, Count::Takes, entry.len);
+        entry.home.count_read(&taken, Count::Takes, entry.len_bytes);
         taken
     }
 
@@ -155,14 +159,15 @@ impl<B: Backend> Handle<B> {
             && !range.is_empty()
         {
             entry.home.counters.add(Count::Prefetches, 1);
-            entry.prefetch(range);
+            entry.prefetch(range.start * WORD_BYTES..range.end * WORD_BYTES);
         }
     }
 
     /// Queues a fetch as `prefetch` does where there are threads to serve it.
     #[cfg(all(test, pager_shuttle))]
     pub(crate) fn queue_fetch(&self, range: Range<usize>) {
-        self.entry().queue_fetch(&range);
+        let bytes = range.start * WORD_BYTES..range.end * WORD_BYTES;
+        self.entry().queue_fetch(&bytes);
     }
 
     /// The entry, for this process only.
@@ -200,9 +205,26 @@ impl<B: Backend> Handle<B> {
     }
 }
 
+/// `ranges` of words, in bytes; in memory of its own only if there are many.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`].
+fn in_bytes(ranges: &[Range<usize>]) -> Result<SmallVec<[Range<usize>; 8]>> {
+    let mut bytes = SmallVec::new();
+    bytes
+        .try_reserve_exact(ranges.len())
+        .map_err(|_| Error::OutOfMemory {
+            needed_bytes: size_of_val(ranges),
+        })?;
+    let scaled = |range: &Range<usize>| range.start * WORD_BYTES..range.end * WORD_BYTES;
+    bytes.extend(ranges.iter().map(scaled));
+    Ok(bytes)
+}
+
 impl<B> Shared<B> {
     /// Counts a read or a take that has ended.
-    fn count_read(&self, outcome: &Result<()>, kind: Count, words: usize) {
+    fn count_read(&self, outcome: &Result<()>, kind: Count, len_bytes: usize) {
         let bytes = match kind {
             Count::Takes => Count::TakenBytes,
             _ => Count::ReadBytes,
@@ -210,7 +232,7 @@ impl<B> Shared<B> {
         match outcome {
             Ok(()) => {
                 self.counters.add(kind, 1);
-                self.counters.add(bytes, words * size_of::<u64>());
+                self.counters.add(bytes, len_bytes);
             }
             Err(_) => self.counters.add(Count::FailedReads, 1),
         }
@@ -227,8 +249,7 @@ impl<B: Backend> Drop for Handle<B> {
             entry.abandon();
             // Counted before it is gone: nobody sees it neither alive nor dropped.
             shared.counters.add(Count::Drops, 1);
-            let bytes = entry.len * size_of::<u64>();
-            shared.counters.add(Count::DroppedBytes, bytes);
+            shared.counters.add(Count::DroppedBytes, entry.len_bytes);
             shared.handles.remove(entry.id);
         } else {
             // The parent's: its locks may be held by threads that are not here.

@@ -34,7 +34,7 @@ pub use stats::{HandleInfo, Stats};
 use crate::backend::Backend;
 use crate::budget::{Engine, Residency, TransferMemory};
 use crate::error::{Result, TakeError};
-use crate::memory::{Destination, ProcessStamp};
+use crate::memory::{Destination, ElementLayout, ProcessStamp};
 
 /// Pages payloads out through one backend and keeps track of their handles.
 ///
@@ -69,8 +69,8 @@ pub struct Registry<B: Backend> {
 #[derive(Debug)]
 pub(crate) struct Shared<B> {
     pub(crate) backend: B,
-    /// Words of each live payload, by the number of its handle.
-    handles: Table<usize>,
+    /// Bytes of each live payload and what it is made of, by the number of its handle.
+    handles: Table<(usize, ElementLayout)>,
     counters: Counters,
     owner: ProcessStamp,
     residency: Residency,
@@ -225,7 +225,12 @@ impl<B: Backend> Registry<B> {
         let backend = self.shared.backend.name();
         let listed = self.shared.handles.list().into_iter();
         listed
-            .map(|(id, len)| HandleInfo { id, backend, len })
+            .map(|(id, (len_bytes, element))| HandleInfo {
+                id,
+                backend,
+                len: len_bytes / element.bytes(),
+                len_bytes,
+            })
             .collect()
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::counters::Count;
 use super::{Handle, Registry};
-use crate::backend::{Backend, ChunkKind};
-use crate::budget::{Charge, Claim, Group};
+use crate::backend::Backend;
+use crate::budget::{Charge, Claim, Fit, Group};
 use crate::error::{Error, Result};
-use crate::payload::{Chunk, Entry, Memory, Payload};
+use crate::payload::{Chunk, Entry, Memory, Payload, PayloadForm};
 
 /// When a payload is expected to be wanted again: a hint to the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,22 +121,26 @@ impl<B: Backend> Registry<B> {
 
     fn try_pageout<C: Chunk>(
         &self,
-        chunks: &mut [C],
+        mut chunks: &mut [C],
         reuse: Reuse,
         group: Option<&Group>,
     ) -> Result<Handle<B>> {
         self.check_open()?;
-        let mut payload = Payload::new(chunks);
+        let mut payload = Payload::new(&mut chunks);
         let claim = self.claim(group, payload.len_bytes())?;
         if payload.is_empty() {
             return self.store(&mut payload, claim);
         }
         let engine = self.shared.engine();
-        let (charge, freed) = engine.admit(payload.held_bytes(), payload.len())?;
+        let fit = Fit {
+            len_bytes: payload.len_bytes(),
+            element: payload.element(),
+        };
+        let (charge, freed) = engine.admit(payload.held_bytes(), fit)?;
         // After it was admitted: who waits for room holds no buffer that is counted
         // nowhere.
         let spare = match (payload.wants_refill(), &freed) {
-            (true, None) => engine.spare(payload.len()),
+            (true, None) => engine.spare(fit),
             _ => freed,
         };
         let paged_out = match charge {
@@ -158,16 +162,16 @@ impl<B: Backend> Registry<B> {
         self.check_open()?;
         let full = chunks
             .iter()
-            .filter(|chunk| !chunk.words().is_empty())
+            .filter(|chunk| !chunk.elements().is_empty())
             .count();
         let claims = chunks
             .iter()
-            .map(|chunk| self.claim(group, size_of_val(chunk.words())))
+            .map(|chunk| self.claim(group, size_of_val(chunk.elements())))
             .collect::<Result<Vec<_>>>()?;
-        let held_bytes = |chunks: &mut [C]| Payload::new(chunks).held_bytes();
+        let held_bytes = |mut chunk: &mut [C]| Payload::new(&mut chunk).held_bytes();
         let bytes = chunks.chunks_mut(1).map(held_bytes).sum();
         // One admission for all: who waits for room holds none that others wait for.
-        let (charge, freed) = self.shared.engine().admit(bytes, 0)?;
+        let (charge, freed) = self.shared.engine().admit(bytes, Fit::NONE)?;
         self.shared.engine().keep_buffer(freed);
         match charge {
             Some(charge) if full > 0 => self.keep_each(chunks, charge, reuse, claims),
@@ -187,57 +191,53 @@ impl<B: Backend> Registry<B> {
         // Whatever can fail comes first: copies, and the storing of empty payloads.
         let mut copies = Vec::with_capacity(chunks.len());
         let mut empty = Vec::new();
-        for (chunk, claim) in chunks.chunks_mut(1).zip(&mut claims) {
-            let mut payload = Payload::new(chunk);
+        for (mut chunk, claim) in chunks.chunks_mut(1).zip(&mut claims) {
+            let mut payload = Payload::new(&mut chunk);
             copies.push(payload.compacted()?);
             if payload.is_empty() {
                 empty.push(self.store(&mut payload, claim.take())?);
             }
         }
         let mut empty = empty.into_iter();
-        let kept =
-            chunks
-                .chunks_mut(1)
-                .zip(copies)
-                .zip(claims)
-                .filter_map(|((chunk, copy), claim)| {
-                    let mut payload = Payload::new(chunk);
-                    if payload.is_empty() {
-                        return empty.next();
-                    }
-                    let room = charge.split(payload.held_bytes());
-                    let memory = payload.moved(copy);
-                    Some(self.keep(&payload, (memory, room), reuse, claim))
-                });
+        let kept = chunks.chunks_mut(1).zip(copies).zip(claims).filter_map(
+            |((mut chunk, copy), claim)| {
+                let mut payload = Payload::new(&mut chunk);
+                if payload.is_empty() {
+                    return empty.next();
+                }
+                let room = charge.split(payload.held_bytes());
+                let memory = payload.moved(copy);
+                Some(self.keep(&payload, (memory, room), reuse, claim))
+            },
+        );
         Ok(kept.collect())
     }
 
     /// Stores every chunk, and empties them only when all are stored.
     fn store_each<C: Chunk>(
         &self,
-        chunks: &mut [C],
+        mut chunks: &mut [C],
         claims: Vec<Option<Claim>>,
     ) -> Result<Vec<Handle<B>>> {
         let backend = &self.shared.backend;
         let mut slots = Vec::with_capacity(chunks.len());
         for index in 0..chunks.len() {
-            match backend.page_out(&mut Payload::lent(&mut chunks[index..=index])) {
-                Ok(slot) => slots.push(slot),
+            let mut chunk = &mut chunks[index..=index];
+            let mut payload = Payload::lent(&mut chunk);
+            match backend.page_out(&mut payload) {
+                Ok(slot) => slots.push((slot, form_of(&payload))),
                 Err(error) => {
-                    slots.into_iter().for_each(|slot| backend.free(slot));
+                    slots.into_iter().for_each(|(slot, _)| backend.free(slot));
                     return Err(error);
                 }
             }
         }
-        let kind = Payload::new(chunks).kind();
-        let lens = chunks.iter().map(|chunk| chunk.words().len());
         let handles = slots
             .into_iter()
-            .zip(lens)
             .zip(claims)
-            .map(|((slot, len), claim)| self.register_stored(len, kind, slot, claim));
+            .map(|((slot, form), claim)| self.register_stored(form, slot, claim));
         let handles = handles.collect();
-        Payload::new(chunks).clear();
+        Payload::new(&mut chunks).clear();
         Ok(handles)
     }
 
@@ -263,10 +263,14 @@ impl<B: Backend> Registry<B> {
         reuse: Reuse,
         claim: Option<Claim>,
     ) -> Handle<B> {
-        let (len, kind) = (held.0.len(), payload.kind());
+        let form = PayloadForm {
+            // Moved out, it has none of its own any more.
+            len_bytes: held.0.len_bytes(),
+            ..form_of(payload)
+        };
         let home = self.homes.own();
         let group = claim.as_ref().map(Claim::group);
-        let entry = Entry::dirty(home, len, kind, held, reuse == Reuse::Late, group);
+        let entry = Entry::dirty(home, form, held, reuse == Reuse::Late, group);
         if reuse == Reuse::Soon {
             entry.touch();
         }
@@ -275,30 +279,33 @@ impl<B: Backend> Registry<B> {
 
     /// Hands a payload to the backend at once.
     fn store(&self, payload: &mut Payload<'_>, claim: Option<Claim>) -> Result<Handle<B>> {
-        let (len, kind) = (payload.len(), payload.kind());
+        let form = form_of(payload);
         let slot = self.shared.backend.page_out(payload)?;
-        Ok(self.register_stored(len, kind, slot, claim))
+        Ok(self.register_stored(form, slot, claim))
     }
 
-    fn register_stored(
-        &self,
-        len: usize,
-        kind: ChunkKind,
-        slot: B::Slot,
-        claim: Option<Claim>,
-    ) -> Handle<B> {
+    fn register_stored(&self, form: PayloadForm, slot: B::Slot, claim: Option<Claim>) -> Handle<B> {
         let group = claim.as_ref().map(Claim::group);
-        let entry = Entry::stored(self.homes.own(), len, kind, slot, group);
+        let entry = Entry::stored(self.homes.own(), form, slot, group);
         self.register(entry, claim)
     }
 
     fn register(&self, entry: Arc<Entry<B>>, claim: Option<Claim>) -> Handle<B> {
         let shared = &self.shared;
-        let bytes = entry.len * size_of::<u64>();
         // In this order: what is counted as paged out may be found in the table.
-        shared.handles.insert(entry.id, entry.len);
+        shared
+            .handles
+            .insert(entry.id, (entry.len_bytes, entry.element));
         shared.counters.add(Count::Pageouts, 1);
-        shared.counters.add(Count::PagedOutBytes, bytes);
+        shared.counters.add(Count::PagedOutBytes, entry.len_bytes);
         Handle::new(entry, claim)
+    }
+}
+
+fn form_of(payload: &Payload<'_>) -> PayloadForm {
+    PayloadForm {
+        len_bytes: payload.len_bytes(),
+        element: payload.element(),
+        kind: payload.kind(),
     }
 }

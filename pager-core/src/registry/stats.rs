@@ -50,6 +50,8 @@ pub struct HandleInfo {
     pub id: u64,
     /// Name of the backend that stores it.
     pub backend: &'static str,
-    /// Words of the payload.
+    /// Elements of the payload, of the type in which it was paged out.
     pub len: usize,
+    /// Bytes of the payload.
+    pub len_bytes: usize,
 }

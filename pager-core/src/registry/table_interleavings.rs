@@ -41,7 +41,7 @@ impl Backend for Yielding {
     fn read(&self, (): &(), ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
         thread::yield_now();
         for range in ranges {
-            window.copy_from(&WORDS[range.clone()]);
+            window.copy_from(&bytemuck::cast_slice(&WORDS)[range.clone()]);
         }
         Ok(())
     }

@@ -249,10 +249,10 @@ fn a_hint_that_no_budget_can_hold_reaches_the_backend() {
         handle.prefetch_at(7, 100);
         let hints = registry.backend().hints();
         match budget_bytes {
-            0 => assert_eq!(hints, [0..CHUNK_WORDS, 7..107]),
+            0 => assert_eq!(hints, [0..CHUNK_BYTES, 56..856]),
             // What is hinted of it fits, and is fetched.
             _ => {
-                assert_eq!(hints[0], 0..CHUNK_WORDS);
+                assert_eq!(hints[0], 0..CHUNK_BYTES);
                 eventually("the fetch", || registry.stats().residency.fetches == 1);
             }
         }

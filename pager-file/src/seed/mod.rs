@@ -94,7 +94,7 @@ impl SeedStore {
         })
     }
 
-    /// Fills `window` with `ranges`, in words: one call for each run of ranges
+    /// Fills `window` with `ranges`: one call for each run of ranges
     /// that touch.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl SeedStore {
         })
     }
 
-    /// Asks the kernel to read `range`, in words, ahead. Only Linux is asked.
+    /// Asks the kernel to read `range` ahead. Only Linux is asked.
     pub(crate) fn prefetch(&self, slot: &SeedSlot, range: Range<usize>) {
         let Some(number) = slot.number else { return };
         if !range.is_empty() {

@@ -13,8 +13,6 @@ use rustix::io::{Errno, Result, retry_on_intr};
 
 use crate::sys;
 
-const WORD_BYTES: usize = size_of::<u64>();
-
 /// Most buffers of one vectored write (`IOV_MAX` of Linux and the BSDs).
 const MAX_SLICES: usize = 1024;
 
@@ -24,7 +22,7 @@ const MAX_SLICES: usize = 1024;
 ///
 /// `NOMEM` if the list of chunks cannot be had; those of the system.
 pub(super) fn write_payload(file: impl AsFd, payload: &Payload<'_>) -> Result<()> {
-    let mut chunks = payload.chunks().filter(|words| !words.is_empty());
+    let mut chunks = payload.chunks().filter(|bytes| !bytes.is_empty());
     let mut slices: Vec<IoSlice<'_>> = Vec::new();
     slices
         .try_reserve_exact(payload.chunk_count().min(MAX_SLICES))
@@ -33,7 +31,7 @@ pub(super) fn write_payload(file: impl AsFd, payload: &Payload<'_>) -> Result<()
     loop {
         slices.clear();
         let batch = chunks.by_ref().take(MAX_SLICES);
-        slices.extend(batch.map(|words| IoSlice::new(bytemuck::cast_slice(words))));
+        slices.extend(batch.map(IoSlice::new));
         if slices.is_empty() {
             return Ok(());
         }
@@ -50,7 +48,7 @@ pub(super) fn write_payload(file: impl AsFd, payload: &Payload<'_>) -> Result<()
     }
 }
 
-/// Fills `window` with `ranges`, in words, one after the other.
+/// Fills `window` with `ranges`, one after the other.
 ///
 /// # Errors
 ///
@@ -61,8 +59,8 @@ pub(super) fn read_ranges(
     window: &mut Window<'_>,
 ) -> Result<()> {
     for range in joined(ranges) {
-        let mut offset = (range.start * WORD_BYTES) as u64;
-        let mut missing_bytes = range.len() * WORD_BYTES;
+        let mut offset = range.start as u64;
+        let mut missing_bytes = range.len();
         while missing_bytes > 0 {
             let filled = retry_on_intr_filling(window, missing_bytes, &file, offset)?;
             if filled == 0 {
@@ -91,11 +89,11 @@ fn retry_on_intr_filling(
     }
 }
 
-/// Has the kernel begin to read `range`, in words.
+/// Has the kernel begin to read `range`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn read_ahead(file: impl AsFd, range: Range<usize>) {
-    let offset = (range.start * WORD_BYTES) as u64;
-    let len = std::num::NonZeroU64::new((range.len() * WORD_BYTES) as u64);
+    let offset = range.start as u64;
+    let len = std::num::NonZeroU64::new(range.len() as u64);
     let _ = sys::fadvise(file, offset, len, rustix::fs::Advice::WillNeed);
 }
 
@@ -104,7 +102,7 @@ pub(super) fn read_ahead(file: impl AsFd, range: Range<usize>) {
 pub(super) fn read_ahead(_file: impl AsFd, _range: Range<usize>) {}
 
 /// The ranges with every run of touching neighbours joined into one, and the
-/// empty ones left out. Their words are the same, in the same order.
+/// empty ones left out. Their bytes are the same, in the same order.
 fn joined(ranges: &[Range<usize>]) -> impl Iterator<Item = Range<usize>> {
     let mut rest = ranges.iter().filter(|range| !range.is_empty()).peekable();
     std::iter::from_fn(move || {

@@ -4,7 +4,7 @@
 //! this payload from those of any other, from older ones of the same place, and
 //! from none at all. Four bytes to a block of 4 KiB: a thousandth of what is
 //! stored. A block is also what every transfer moves at least, so a read of one
-//! word verifies one block.
+//! byte verifies one block.
 //!
 //! XXH3 (<https://github.com/Cyan4973/xxHash>) is no secret: it finds damage, of
 //! which one in four thousand million goes unseen, and keeps out nobody who means

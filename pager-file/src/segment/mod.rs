@@ -197,7 +197,7 @@ impl SegmentStore {
         self.io.write_payload(file, extent.offset_bytes(), payload)
     }
 
-    /// Fills `window` with `ranges`, in words, which lie within the payload.
+    /// Fills `window` with `ranges`, which lie within the payload.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! [`StagingPool`]: a small stock of aligned buffers for memory that is not.
 //!
-//! Direct I/O wants aligned memory, and a `Vec` has none. Such words travel
+//! Direct I/O wants aligned memory, and a `Vec` has none. Such bytes travel
 //! through one of these buffers, which are as large as a chunk and stay warm. The
 //! memory budget bounds how many are in use: who needs one more waits for one.
 
@@ -27,7 +27,7 @@ pub(super) struct StagingPool {
 /// A buffer that nobody uses, and what it costs.
 #[derive(Debug)]
 struct Idle {
-    words: ChunkBuf,
+    buffer: ChunkBuf<u8>,
     charge: Option<TransferCharge>,
 }
 
@@ -73,8 +73,8 @@ impl StagingPool {
             match (memory, charge) {
                 (Some(memory), None) => memory.wait(),
                 (_, charge) => {
-                    let words = new_buffer()?;
-                    return Ok(self.lend(Idle { words, charge }));
+                    let buffer = new_buffer()?;
+                    return Ok(self.lend(Idle { buffer, charge }));
                 }
             }
         }
@@ -82,7 +82,7 @@ impl StagingPool {
 
     fn lend(&self, idle: Idle) -> Staging<'_> {
         Staging {
-            words: idle.words,
+            buffer: idle.buffer,
             charge: idle.charge,
             pool: self,
         }
@@ -115,18 +115,18 @@ fn buffer_bytes() -> usize {
     SizeClass::for_bytes(STAGING_BYTES + PAGE_BYTES).bytes()
 }
 
-fn new_buffer() -> Result<ChunkBuf> {
-    let len = (STAGING_BYTES + PAGE_BYTES) / size_of::<u64>();
-    let mut words = ChunkBuf::with_capacity_in(&Arena::shared(), len)?;
+fn new_buffer() -> Result<ChunkBuf<u8>> {
+    let len = STAGING_BYTES + PAGE_BYTES;
+    let mut buffer = ChunkBuf::with_capacity_in(&Arena::shared(), len)?;
     // Once in a buffer's life: what is read into later is never cleared.
-    words.resize(len, 0)?;
-    Ok(words)
+    buffer.resize(len, 0)?;
+    Ok(buffer)
 }
 
 /// A buffer in use; goes back to the stock when dropped.
 #[derive(Debug)]
 pub(super) struct Staging<'a> {
-    words: ChunkBuf,
+    buffer: ChunkBuf<u8>,
     pool: &'a StagingPool,
     charge: Option<TransferCharge>,
 }
@@ -135,8 +135,7 @@ impl Staging<'_> {
     /// [`STAGING_BYTES`] from byte `page_offset` of its first page on, content
     /// unknown.
     pub(super) fn bytes_at(&mut self, page_offset: usize) -> &mut [u8] {
-        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
-        &mut all[page_offset..page_offset + STAGING_BYTES]
+        &mut self.buffer[page_offset..page_offset + STAGING_BYTES]
     }
 
     /// The same from the beginning of a page on.
@@ -147,16 +146,16 @@ impl Staging<'_> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        let words = std::mem::take(&mut self.words);
+        let buffer = std::mem::take(&mut self.buffer);
         let charge = self.charge.take();
         let may_stay = charge.as_ref().is_none_or(TransferCharge::try_rest);
         let mut idle = self.pool.lock();
         if may_stay && idle.len() < KEPT_COUNT {
-            idle.push(Idle { words, charge });
+            idle.push(Idle { buffer, charge });
         } else {
             // Freed after the lock, for it may cost a system call.
             drop(idle);
-            drop((words, charge));
+            drop((buffer, charge));
         }
     }
 }

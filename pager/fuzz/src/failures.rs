@@ -142,7 +142,7 @@ fn check(done: Result<()>, asked: &[Failure]) {
 struct To<'a, B: Backend>(&'a Registry<B>);
 
 impl<B: Backend> PageOut<Handle<B>> for To<'_, B> {
-    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle<B>> {
+    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle<B>> {
         self.0.pageout(chunks)
     }
 }

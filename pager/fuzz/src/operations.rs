@@ -77,7 +77,7 @@ enum Way {
 struct Facade<'a>(&'a Pager, Way);
 
 impl PageOut<Handle> for Facade<'_> {
-    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle> {
+    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle> {
         match self.1 {
             Way::Selected => self.0.pageout(chunks),
             Way::To(kind) => FacadeTo(self.0, kind.into()).page_out(chunks),
@@ -91,7 +91,7 @@ impl PageOut<Handle> for Facade<'_> {
 pub(super) struct FacadeTo<'a>(pub(super) &'a Pager, pub(super) BackendKind);
 
 impl PageOut<Handle> for FacadeTo<'_> {
-    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle> {
+    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle> {
         self.0.options().backend(self.1).pageout(chunks)
     }
 }

@@ -53,7 +53,7 @@ paged!(pager::Handle);
 paged!(pager_core::Handle<B>, B: Backend);
 
 /// A destination or chunk that the table can make and look into.
-trait Sample: Destination + Chunk {
+trait Sample: Destination<Element = u64> + Chunk<Element = u64> {
     fn of(words: &[u64]) -> Self;
 }
 
@@ -170,7 +170,7 @@ impl<H: Paged> Table<H> {
 
 /// A way to page out that takes either kind of chunk.
 pub(super) trait PageOut<H> {
-    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<H>;
+    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<H>;
 }
 
 fn page_out_as<C: Sample, H>(before: &[Vec<u64>], pageout: impl PageOut<H>) -> Result<H> {
@@ -181,12 +181,12 @@ fn page_out_as<C: Sample, H>(before: &[Vec<u64>], pageout: impl PageOut<H>) -> R
 }
 
 /// All empty after a page-out that worked, all as they were after one that did not.
-fn check_chunks<C: Chunk>(paged_out: bool, chunks: &[C], before: &[Vec<u64>]) {
+fn check_chunks<C: Chunk<Element = u64>>(paged_out: bool, chunks: &[C], before: &[Vec<u64>]) {
     for (chunk, before) in chunks.iter().zip(before) {
         if paged_out {
-            assert_words(chunk.words(), &[], "a chunk after a page-out");
+            assert_words(chunk.elements(), &[], "a chunk after a page-out");
         } else {
-            assert_words(chunk.words(), before, "a chunk after a failed page-out");
+            assert_words(chunk.elements(), before, "a chunk after a failed page-out");
         }
     }
 }
@@ -217,7 +217,7 @@ impl<H: Paged> Entry<H> {
         let expected = parts.map(|parts| parts.concat());
         let mut found = D::of(&[9]);
         let outcome = self.handle.read_at_many(ranges, &mut found);
-        check_read(outcome, found.words(), &[9], expected.as_deref())
+        check_read(outcome, found.elements(), &[9], expected.as_deref())
     }
 
     /// Everything, by one read.
@@ -235,11 +235,11 @@ impl<H: Paged> Entry<H> {
         let mut found = D::of(&words(0, held));
         match self.handle.take(&mut found) {
             Ok(()) => {
-                assert_words(found.words(), &self.content, "a take");
+                assert_words(found.elements(), &self.content, "a take");
                 Ok(())
             }
             Err(failed) => {
-                assert_words(found.words(), &[], "the destination of a failed take");
+                assert_words(found.elements(), &[], "the destination of a failed take");
                 let (error, handle) = failed.into_parts();
                 let content = self.content;
                 Err((error, Self { handle, content }))

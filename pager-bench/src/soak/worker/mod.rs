@@ -161,7 +161,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn page_out_chunks<C: Chunk>(
+    fn page_out_chunks<C: Chunk<Element = u64>>(
         &mut self,
         operation: Operation,
         chunks: &mut [C],
@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
         };
         match paged_out {
             Ok(handles) => {
-                if chunks.iter().any(|chunk| !chunk.words().is_empty()) {
+                if chunks.iter().any(|chunk| !chunk.elements().is_empty()) {
                     self.shared.tally.differs(operation, "a chunk kept words");
                 }
                 self.keep(operation, handles, content, parts);
@@ -204,7 +204,7 @@ impl<'a> Worker<'a> {
                     self.compared(
                         operation,
                         part,
-                        chunk.words(),
+                        chunk.elements(),
                         std::slice::from_ref(&(0..part.len)),
                     );
                 }

@@ -26,10 +26,12 @@ use crate::{
 pub use slot::CodecSlot;
 use slot::{Encoded, Form};
 
-/// Payloads are words.
-const ELEMENT_WIDTH: ElementWidth = ElementWidth::Eight;
-
-const WORD_BYTES: usize = size_of::<u64>();
+/// How wide the numbers of a payload are: as wide as they are aligned, for an element may
+/// be several of them.
+fn element_width(payload: &Payload<'_>) -> ElementWidth {
+    let align_bytes = payload.element().align_bytes();
+    ElementWidth::of_bytes(align_bytes).unwrap_or(ElementWidth::Eight)
+}
 
 /// Encodes payloads on their way into the backend `B`, and decodes them on their way
 /// back.
@@ -46,20 +48,20 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// # #[derive(Debug)]
 /// # struct InMemory;
 /// # impl Backend for InMemory {
-/// #     type Slot = Vec<u64>;
+/// #     type Slot = Vec<u8>;
 /// #     fn name(&self) -> &'static str {
 /// #         "in-memory"
 /// #     }
-/// #     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u64>> {
+/// #     fn page_out(&self, payload: &mut Payload<'_>) -> Result<Vec<u8>> {
 /// #         let slot = payload.chunks().flatten().copied().collect();
 /// #         payload.clear();
 /// #         Ok(slot)
 /// #     }
-/// #     fn read(&self, slot: &Vec<u64>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
+/// #     fn read(&self, slot: &Vec<u8>, ranges: &[Range<usize>], window: &mut Window<'_>) -> Result<()> {
 /// #         ranges.iter().for_each(|range| window.copy_from(&slot[range.clone()]));
 /// #         Ok(())
 /// #     }
-/// #     fn free(&self, _: Vec<u64>) {}
+/// #     fn free(&self, _: Vec<u8>) {}
 /// #     fn usage(&self) -> Usage {
 /// #         Usage::default()
 /// #     }
@@ -270,15 +272,14 @@ impl<B: Backend> InPlace for Compressed<B> {
     }
 }
 
-/// Calls `act` with each slot of the backend beneath that holds some of words `range`,
-/// and with the words of it that do.
+/// Calls `act` with each slot of the backend beneath that holds some of bytes `range`,
+/// and with the bytes of it that do.
 fn for_stored<S>(slot: &CodecSlot<S>, range: Range<usize>, mut act: impl FnMut(&S, Range<usize>)) {
     match &slot.0 {
         Form::Plain(slot) => act(slot, range),
         Form::Encoded(encoded) => {
             let encoded: &Encoded<S> = encoded;
-            let bytes = range.start * WORD_BYTES..range.end * WORD_BYTES;
-            for (index, bytes) in encoded.portions_of(&bytes) {
+            for (index, bytes) in encoded.portions_of(&range) {
                 let portion = &encoded.portions[index];
                 act(
                     &portion.slot,

@@ -14,8 +14,6 @@ use crate::codec::workspace::{Lent, Workspace};
 use crate::memory::Adopt;
 use crate::{Backend, Error, Result, Window};
 
-const WORD_BYTES: usize = size_of::<u64>();
-
 /// Bytes of stored blocks from which on it pays to have a large workspace.
 const LARGE_FROM_BYTES: usize = 64 << 10;
 
@@ -42,7 +40,7 @@ impl Batch {
         self.blocks.clear();
     }
 
-    /// The words to read, in order and joined.
+    /// The bytes to read, in order and joined.
     fn stored<S>(&mut self, portion: &Portion<S>) -> Vec<Range<usize>> {
         self.blocks.sort_unstable();
         self.blocks.dedup();
@@ -68,10 +66,9 @@ impl<B: Backend> Compressed<B> {
         let mut workspace = self.reading_workspace(encoded, ranges)?;
         let room = workspace.stored.capacity();
         let mut batch = Batch::default();
-        let mut batch_words = 0;
+        let mut batch_bytes = 0;
         for range in ranges {
-            let bytes = range.start * WORD_BYTES..range.end * WORD_BYTES;
-            for (index, bytes) in encoded.portions_of(&bytes) {
+            for (index, bytes) in encoded.portions_of(range) {
                 let portion = &encoded.portions[index];
                 if portion.is_plain() {
                     self.read_batch(encoded, &mut batch, &mut workspace, window)?;
@@ -80,16 +77,16 @@ impl<B: Backend> Compressed<B> {
                 }
                 for (block, bytes) in parts(bytes, encoded.block_bytes()) {
                     let is_new = batch.blocks.last() != Some(&block);
-                    let words = portion.device_blocks(block).len();
-                    let is_full = is_new && batch_words + words > room;
+                    let stored_bytes = portion.device_blocks(block).len();
+                    let is_full = is_new && batch_bytes + stored_bytes > room;
                     if batch.portion != index || is_full || batch.parts.is_empty() {
                         self.read_batch(encoded, &mut batch, &mut workspace, window)?;
                         batch.portion = index;
-                        batch_words = 0;
+                        batch_bytes = 0;
                     }
                     if batch.blocks.last() != Some(&block) {
                         batch.blocks.push(block);
-                        batch_words += words;
+                        batch_bytes += stored_bytes;
                     }
                     batch.parts.push(Part { block, bytes });
                 }
@@ -104,11 +101,8 @@ impl<B: Backend> Compressed<B> {
         encoded: &Encoded<B::Slot>,
         ranges: &[Range<usize>],
     ) -> Result<Lent<'_>> {
-        let words: usize = ranges.iter().map(ExactSizeIterator::len).sum();
-        let is_large = words
-            .min(encoded.len_bytes / WORD_BYTES)
-            .saturating_mul(WORD_BYTES)
-            > LARGE_FROM_BYTES;
+        let bytes: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+        let is_large = bytes.min(encoded.len_bytes) > LARGE_FROM_BYTES;
         if is_large && let Some(workspace) = self.workspaces.large()? {
             return Ok(workspace);
         }
@@ -121,10 +115,9 @@ impl<B: Backend> Compressed<B> {
         bytes: &Range<usize>,
         window: &mut Window<'_>,
     ) -> Result<()> {
-        let words = bytes.start / WORD_BYTES..bytes.end / WORD_BYTES;
-        window.fill_part(words.len(), |part| {
+        window.fill_part(bytes.len(), |part| {
             self.inner
-                .read(&portion.slot, std::slice::from_ref(&words), part)
+                .read(&portion.slot, std::slice::from_ref(bytes), part)
         })
     }
 
@@ -141,24 +134,25 @@ impl<B: Backend> Compressed<B> {
         }
         let portion = &encoded.portions[batch.portion];
         let ranges = batch.stored(portion);
-        let words = ranges.iter().map(ExactSizeIterator::len).sum();
+        let bytes = ranges.iter().map(ExactSizeIterator::len).sum();
         let Workspace {
             stored, scratch, ..
         } = workspace;
         stored.clear();
         let transfer = self.meter.reads.begin();
-        Adopt::append(stored, words, |window| {
+        Adopt::append(stored, bytes, |window| {
             self.inner.read(&portion.slot, &ranges, window)
         })?;
-        transfer.done(words * WORD_BYTES);
+        transfer.done(bytes);
         let start = Instant::now();
         let mut decoded_bytes = 0;
         for part in &batch.parts {
-            let block = &stored[find(&ranges, portion.block(part.block))];
+            // Whole words at a multiple of a word, in memory that begins at a page.
+            let block = bytemuck::cast_slice(&stored[find(&ranges, portion.block(part.block))]);
             let len = encoded.block_len(batch.portion, part.block);
             let bytes = part.bytes.clone();
             decode(block, len, bytes, scratch, &mut |bytes| {
-                window.copy_from_bytes(bytes);
+                window.copy_from(bytes);
             })
             .map_err(|damaged| self.corrupt(encoded, batch.portion, part.block, block, damaged))?;
             decoded_bytes += part.bytes.len();
@@ -191,7 +185,7 @@ impl<B: Backend> Compressed<B> {
     }
 }
 
-/// Where words `wanted` lie when `ranges` have been read behind one another.
+/// Where bytes `wanted` lie when `ranges` have been read behind one another.
 fn find(ranges: &[Range<usize>], wanted: Range<usize>) -> Range<usize> {
     let mut before = 0;
     for range in ranges {

@@ -9,11 +9,9 @@ use std::ops::Range;
 use crate::codec::Scheme;
 use crate::codec::workspace::PORTION_BYTES;
 
-const WORD_BYTES: usize = size_of::<u64>();
-
-/// Words of a block of the device: encoded blocks are read from one to another, so
+/// Bytes of a block of the device: encoded blocks are read from one to another, so
 /// that they come straight into memory that is aligned.
-pub(super) const DEVICE_WORDS: usize = 4096 / WORD_BYTES;
+pub(super) const DEVICE_BYTES: usize = 4096;
 
 /// What a [`Compressed`](super::Compressed) backend remembers of one payload.
 #[derive(Debug)]
@@ -41,9 +39,9 @@ pub(super) struct Encoded<S> {
 #[derive(Debug)]
 pub(super) struct Portion<S> {
     pub(super) slot: S,
-    /// Words that the backend beneath was given.
-    pub(super) stored_words: usize,
-    /// The word at which each block ends; empty for a portion that is stored as it is.
+    /// Bytes that the backend beneath was given.
+    pub(super) stored_bytes: usize,
+    /// The byte at which each block, which is whole words, ends; empty for a portion that is stored as it is.
     pub(super) ends: Box<[u32]>,
 }
 
@@ -83,8 +81,10 @@ impl<S> Encoded<S> {
 
     /// Bytes that the backend beneath was given.
     pub(super) fn stored_bytes(&self) -> usize {
-        let words = self.portions.iter().map(|portion| portion.stored_words);
-        words.sum::<usize>() * WORD_BYTES
+        self.portions
+            .iter()
+            .map(|portion| portion.stored_bytes)
+            .sum()
     }
 }
 
@@ -94,7 +94,7 @@ impl<S> Portion<S> {
         self.ends.is_empty()
     }
 
-    /// The stored words of block `index`.
+    /// The stored bytes of block `index`.
     pub(super) fn block(&self, index: usize) -> Range<usize> {
         let start = match index.checked_sub(1) {
             Some(before) => self.ends[before] as usize,
@@ -103,19 +103,19 @@ impl<S> Portion<S> {
         start..self.ends[index] as usize
     }
 
-    /// The stored words of block `index`, with what lies beside them in the blocks of
+    /// The stored bytes of block `index`, with what lies beside them in the blocks of
     /// the device.
     pub(super) fn device_blocks(&self, index: usize) -> Range<usize> {
         let block = self.block(index);
-        let start = block.start - block.start % DEVICE_WORDS;
-        let end = block.end.next_multiple_of(DEVICE_WORDS);
-        start..end.min(self.stored_words)
+        let start = block.start - block.start % DEVICE_BYTES;
+        let end = block.end.next_multiple_of(DEVICE_BYTES);
+        start..end.min(self.stored_bytes)
     }
 
-    /// The stored words of what decodes to bytes `range`.
+    /// The stored bytes of what decodes to bytes `range`.
     pub(super) fn stored_of(&self, range: &Range<usize>, block_bytes: usize) -> Range<usize> {
         if self.is_plain() {
-            return range.start / WORD_BYTES..range.end.div_ceil(WORD_BYTES);
+            return range.clone();
         }
         if range.is_empty() {
             return 0..0;
@@ -160,14 +160,14 @@ mod tests {
     fn blocks_are_read_from_one_device_block_to_another() {
         let portion = Portion {
             slot: (),
-            stored_words: 1100,
-            ends: Box::new([500, 600, 1100]),
+            stored_bytes: 8800,
+            ends: Box::new([4000, 4800, 8800]),
         };
-        assert_eq!(portion.block(0), 0..500);
-        assert_eq!(portion.block(2), 600..1100);
-        assert_eq!(portion.device_blocks(1), 0..1024);
-        assert_eq!(portion.device_blocks(2), 512..1100);
-        assert_eq!(portion.stored_of(&(0..1), 100), 0..500);
-        assert_eq!(portion.stored_of(&(99..250), 100), 0..1100);
+        assert_eq!(portion.block(0), 0..4000);
+        assert_eq!(portion.block(2), 4800..8800);
+        assert_eq!(portion.device_blocks(1), 0..8192);
+        assert_eq!(portion.device_blocks(2), 4096..8800);
+        assert_eq!(portion.stored_of(&(0..1), 100), 0..4000);
+        assert_eq!(portion.stored_of(&(99..250), 100), 0..8800);
     }
 }

@@ -4,15 +4,13 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::slot::{DEVICE_WORDS, Encoded, Form, Portion};
-use super::{CodecSlot, Compressed, ELEMENT_WIDTH};
+use super::slot::{DEVICE_BYTES, Encoded, Form, Portion};
+use super::{CodecSlot, Compressed, element_width};
 use crate::codec::block::encode;
-use crate::codec::chooser::{Choice, copy_words};
+use crate::codec::chooser::{Choice, copy_bytes};
 use crate::codec::workspace::{PORTION_BYTES, Workspace};
 use crate::codec::{Codec, Scheme};
 use crate::{Backend, Error, Payload, Result};
-
-const WORD_BYTES: usize = size_of::<u64>();
 
 /// Payloads of fewer bytes take as many blocks of a device whatever becomes of them.
 const LEAST_BYTES: usize = 8 << 10;
@@ -93,7 +91,7 @@ impl<B: Backend> Compressed<B> {
         let mut workspace = self.workspaces.small()?;
         let (choice, is_trial) =
             self.chooser
-                .choose(payload, ELEMENT_WIDTH, &self.meter, &mut workspace);
+                .choose(payload, element_width(payload), &self.meter, &mut workspace);
         self.counters.choosing_nanos.add_time(start.elapsed());
         self.counters.trials.add(usize::from(is_trial));
         Ok(choice.map(|choice| (choice.scheme, Some(choice))))
@@ -111,17 +109,16 @@ impl<B: Backend> Compressed<B> {
         payload: &Payload<'_>,
         workspace: &mut Workspace,
     ) -> Result<Option<Encoded<B::Slot>>> {
-        const PORTION_WORDS: usize = PORTION_BYTES / WORD_BYTES;
         let mut unfinished = Unfinished {
             backend: self,
-            portions: with_room_for(payload.len().div_ceil(PORTION_WORDS))?,
+            portions: with_room_for(payload.len_bytes().div_ceil(PORTION_BYTES))?,
         };
-        for start in (0..payload.len()).step_by(PORTION_WORDS) {
-            let words = start..(start + PORTION_WORDS).min(payload.len());
-            let portion = match self.encode_portion(scheme, payload, &words, workspace)? {
+        for start in (0..payload.len_bytes()).step_by(PORTION_BYTES) {
+            let bytes = start..(start + PORTION_BYTES).min(payload.len_bytes());
+            let portion = match self.encode_portion(scheme, payload, &bytes, workspace)? {
                 Outcome::Stored(portion) => portion,
                 Outcome::Larger if start == 0 => return Ok(None),
-                Outcome::Larger => self.copy_portion(payload, &words, workspace)?,
+                Outcome::Larger => self.copy_portion(payload, &bytes, workspace)?,
             };
             unfinished.portions.push(portion);
         }
@@ -136,7 +133,7 @@ impl<B: Backend> Compressed<B> {
         &self,
         scheme: Scheme,
         payload: &Payload<'_>,
-        words: &Range<usize>,
+        bytes: &Range<usize>,
         workspace: &mut Workspace,
     ) -> Result<Outcome<B::Slot>> {
         let Workspace {
@@ -145,28 +142,29 @@ impl<B: Backend> Compressed<B> {
             joined,
             ..
         } = workspace;
-        let block_words = scheme.block_bytes() / WORD_BYTES;
-        let limit = words.len() / 16 * MOST_SIXTEENTHS;
+        let width = element_width(payload);
+        let block_bytes = scheme.block_bytes();
+        let limit = bytes.len() / 16 * MOST_SIXTEENTHS;
         let start = Instant::now();
-        let mut ends = with_room_for(words.len().div_ceil(block_words))?;
+        let mut ends = with_room_for(bytes.len().div_ceil(block_bytes))?;
         stored.clear();
-        let mut chunks = Cursor::new(payload, words.start);
-        for at in words.clone().step_by(block_words) {
-            let len = block_words.min(words.end - at);
+        let mut chunks = Cursor::new(payload, bytes.start);
+        for at in bytes.clone().step_by(block_bytes) {
+            let len = block_bytes.min(bytes.end - at);
             let plain = chunks.next(len, joined);
-            let block = encode(scheme, ELEMENT_WIDTH, bytemuck::cast_slice(plain), scratch);
+            let block: &[u8] = bytemuck::cast_slice(encode(scheme, width, plain, scratch));
             if stored.len() + block.len() > limit {
                 self.meter
-                    .encoded(scheme, (at - words.start) * WORD_BYTES, start.elapsed());
+                    .encoded(scheme, at - bytes.start, start.elapsed());
                 return Ok(Outcome::Larger);
             }
             stored.extend_from_slice(block)?;
             ends.push(u32::try_from(stored.len()).expect("a portion is some MiB"));
         }
         // Whole blocks of a device can be written from where they lie.
-        stored.resize(stored.len().next_multiple_of(DEVICE_WORDS), 0)?;
-        self.encoded(scheme, words.len() * WORD_BYTES, start.elapsed());
-        if stored.len() >= words.len() {
+        stored.resize(stored.len().next_multiple_of(DEVICE_BYTES), 0)?;
+        self.encoded(scheme, bytes.len(), start.elapsed());
+        if stored.len() >= bytes.len() {
             return Ok(Outcome::Larger);
         }
         self.give(stored, ends).map(Outcome::Stored)
@@ -176,27 +174,27 @@ impl<B: Backend> Compressed<B> {
     fn copy_portion(
         &self,
         payload: &Payload<'_>,
-        words: &Range<usize>,
+        bytes: &Range<usize>,
         workspace: &mut Workspace,
     ) -> Result<Portion<B::Slot>> {
         let stored = &mut workspace.stored;
         stored.clear();
-        let mut chunks = Cursor::new(payload, words.start);
-        while stored.len() < words.len() {
-            let front = chunks.front(words.len() - stored.len());
+        let mut chunks = Cursor::new(payload, bytes.start);
+        while stored.len() < bytes.len() {
+            let front = chunks.front(bytes.len() - stored.len());
             stored.extend_from_slice(front)?;
             chunks.skip(front.len());
         }
         self.give(stored, Vec::new())
     }
 
-    fn give(&self, stored: &[u64], ends: Vec<u32>) -> Result<Portion<B::Slot>> {
+    fn give(&self, stored: &[u8], ends: Vec<u32>) -> Result<Portion<B::Slot>> {
         let transfer = self.meter.writes.begin();
-        let slot = self.inner.page_out(&mut Payload::of_words(stored))?;
-        transfer.done(size_of_val(stored));
+        let slot = self.inner.page_out(&mut Payload::of_bytes(stored))?;
+        transfer.done(stored.len());
         Ok(Portion {
             slot,
-            stored_words: stored.len(),
+            stored_bytes: stored.len(),
             ends: ends.into_boxed_slice(),
         })
     }
@@ -233,15 +231,15 @@ impl<B: Backend> Drop for Unfinished<'_, B> {
 }
 
 /// A place in the chunks of a payload.
-struct Cursor<'p> {
-    payload: &'p Payload<'p>,
+struct Cursor<'p, 'c> {
+    payload: &'p Payload<'c>,
     at: usize,
     next_chunk: usize,
-    rest: &'p [u64],
+    rest: &'p [u8],
 }
 
-impl<'p> Cursor<'p> {
-    fn new(payload: &'p Payload<'p>, start: usize) -> Self {
+impl<'p, 'c> Cursor<'p, 'c> {
+    fn new(payload: &'p Payload<'c>, start: usize) -> Self {
         let mut cursor = Self {
             payload,
             at: 0,
@@ -252,8 +250,8 @@ impl<'p> Cursor<'p> {
         cursor
     }
 
-    /// At most `len` words that lie together; some, unless this is the end.
-    fn front(&self, len: usize) -> &'p [u64] {
+    /// At most `len` bytes that lie together; some, unless this is the end.
+    fn front(&self, len: usize) -> &'p [u8] {
         &self.rest[..len.min(self.rest.len())]
     }
 
@@ -271,8 +269,8 @@ impl<'p> Cursor<'p> {
         }
     }
 
-    /// The next `len` words, where they lie if they lie together, and else joined.
-    fn next<'a>(&mut self, len: usize, joined: &'a mut Vec<u64>) -> &'a [u64]
+    /// The next `len` bytes, where they lie if they lie together, and else joined.
+    fn next<'a>(&mut self, len: usize, joined: &'a mut Vec<u8>) -> &'a [u8]
     where
         'p: 'a,
     {
@@ -282,7 +280,7 @@ impl<'p> Cursor<'p> {
             return front;
         }
         joined.clear();
-        copy_words(self.payload, self.at..self.at + len, joined);
+        copy_bytes(self.payload, self.at..self.at + len, joined);
         self.skip(len);
         joined
     }

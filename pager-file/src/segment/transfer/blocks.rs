@@ -126,7 +126,7 @@ impl BlockIo {
             self.verify(blocks, at + start, piece)?;
             let from = wanted.start.saturating_sub(start).min(piece.len());
             let to = wanted.end.saturating_sub(start).min(piece.len());
-            window.copy_from_bytes(&piece[from..to]);
+            window.copy_from(&piece[from..to]);
         }
         Ok(())
     }

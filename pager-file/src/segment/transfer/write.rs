@@ -67,7 +67,7 @@ impl BlockIo {
 /// their blocks, in order.
 fn fill_batch<'s, 'p: 's>(
     batch: &mut [IoSlice<'s>],
-    source: &mut Source<'p>,
+    source: &mut Source<'p, '_>,
     mut staging: &'s mut [u8],
     see: &mut impl FnMut(&[u8]),
 ) -> usize {
@@ -90,25 +90,24 @@ fn fill_batch<'s, 'p: 's>(
     count
 }
 
-/// Whether no word needs a staging buffer.
+/// Whether no byte needs a staging buffer.
 fn is_all_straight(payload: &Payload<'_>, align_bytes: usize) -> bool {
     payload.chunks().all(|chunk| {
-        size_of_val(chunk).is_multiple_of(BLOCK_BYTES)
-            && chunk.as_ptr().addr().is_multiple_of(align_bytes)
+        chunk.len().is_multiple_of(BLOCK_BYTES) && chunk.as_ptr().addr().is_multiple_of(align_bytes)
     })
 }
 
-/// What is left of a payload, as bytes.
-struct Source<'p> {
-    payload: &'p Payload<'p>,
+/// What is left of a payload.
+struct Source<'p, 'c> {
+    payload: &'p Payload<'c>,
     align_bytes: usize,
     next_chunk: usize,
     /// What is left of the chunk before; empty only at the end.
     rest: &'p [u8],
 }
 
-impl<'p> Source<'p> {
-    fn new(payload: &'p Payload<'p>, align_bytes: usize) -> Self {
+impl<'p, 'c> Source<'p, 'c> {
+    fn new(payload: &'p Payload<'c>, align_bytes: usize) -> Self {
         let mut source = Self {
             payload,
             align_bytes,
@@ -133,7 +132,7 @@ impl<'p> Source<'p> {
     fn advance(&mut self, len: usize) {
         self.rest = &self.rest[len..];
         while self.rest.is_empty() && self.next_chunk < self.payload.chunk_count() {
-            self.rest = bytemuck::cast_slice(self.payload.chunk(self.next_chunk));
+            self.rest = self.payload.chunk(self.next_chunk);
             self.next_chunk += 1;
         }
     }
@@ -238,8 +237,8 @@ mod tests {
         let mut source = Source::new(&payload, 512);
         let mut batch = [IoSlice::new(&[]); 4];
         assert_eq!(fill_batch(&mut batch, &mut source, &mut [], &mut |_| {}), 2);
-        assert_eq!(batch[0].as_ptr(), payload.chunk(0).as_ptr().cast());
-        assert_eq!(batch[1].as_ptr(), payload.chunk(2).as_ptr().cast());
+        assert_eq!(batch[0].as_ptr(), payload.chunk(0).as_ptr());
+        assert_eq!(batch[1].as_ptr(), payload.chunk(2).as_ptr());
     }
 
     #[test]
