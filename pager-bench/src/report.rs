@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::GIB;
 use crate::measure::latency::Summary;
-use crate::measure::{Cost, Host, Latencies, Operation};
+use crate::measure::{Cost, Host, Latencies, Operation, Sample};
 use crate::merge::{Config, Outcome};
 
 /// How chunks were held and where they went.
@@ -77,6 +77,9 @@ pub struct Report {
     pub peak_rss_bytes: u64,
     /// The most anonymous memory seen during build and merge.
     pub peak_anon_rss_bytes: u64,
+    /// All memory of the process over time, from the beginning of the build.
+    #[serde(default)]
+    pub memory: Vec<Sample>,
     /// Whether the output was read back and every word was right.
     pub verified: bool,
     /// What was wrong with it, if anything was.
@@ -241,7 +244,8 @@ impl Report {
             build: outcome.build,
             paged_out_bytes: outcome.paged_out_bytes,
             peak_rss_bytes: outcome.peak_rss_bytes,
-            peak_anon_rss_bytes: outcome.peak_anon_rss_bytes,
+            peak_anon_rss_bytes: outcome.memory.peak_anon_bytes,
+            memory: outcome.memory.samples.clone(),
             verified: outcome.verdict == Some(Ok(())),
             mismatch: match &outcome.verdict {
                 Some(Err(wrong)) => Some(wrong.to_string()),

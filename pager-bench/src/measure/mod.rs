@@ -3,7 +3,7 @@
 //! ```text
 //! proc      counters and sizes of /proc
 //! cost      a phase's share of them, with CPU time and faults
-//! sampler   the highest anonymous memory, watched while the workload runs
+//! sampler   memory over time, watched while the workload runs
 //! latency   how long each operation took
 //! host      the machine, the kernel, the file system, the commit
 //! ```
@@ -20,4 +20,4 @@ pub mod sampler;
 pub use cost::{Cost, Mark};
 pub use host::Host;
 pub use latency::{Latencies, Operation, Summary};
-pub use sampler::AnonSampler;
+pub use sampler::{Sample, Sampler, Watched};

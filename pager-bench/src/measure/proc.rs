@@ -20,10 +20,12 @@ pub fn number_in(text: &str, key: &str) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
-/// Bytes of anonymous memory that this process has in RAM now.
+/// Bytes that this process has in RAM now: anonymous ones, and all.
 #[must_use]
-pub fn anon_rss_bytes() -> u64 {
-    number("/proc/self/status", "RssAnon") * 1024
+pub fn rss_bytes() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |key| number_in(&status, key) * 1024;
+    (bytes("RssAnon"), bytes("VmRSS"))
 }
 
 /// The most bytes that this process ever had in RAM.
@@ -50,7 +52,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_running_process_has_memory() {
-        assert!(anon_rss_bytes() > 0);
-        assert!(peak_rss_bytes() >= anon_rss_bytes());
+        let (anon_bytes, all_bytes) = rss_bytes();
+        assert!(anon_bytes > 0 && all_bytes > anon_bytes);
+        assert!(peak_rss_bytes() >= anon_bytes);
     }
 }

@@ -26,7 +26,7 @@ use pager::{CodecStats, ResidencyStats};
 use crate::CHUNK_BYTES;
 use crate::buffer::Buffer;
 use crate::data::Generator;
-use crate::measure::{AnonSampler, Cost, Latencies, Mark, proc};
+use crate::measure::{Cost, Latencies, Mark, Sampler, Watched, proc};
 use crate::store::Store;
 use worker::Worker;
 
@@ -47,8 +47,8 @@ pub struct Outcome {
     pub paged_out_bytes: u64,
     /// The most memory of the process up to the end of the merge.
     pub peak_rss_bytes: u64,
-    /// The most anonymous memory seen during build and merge.
-    pub peak_anon_rss_bytes: u64,
+    /// Memory during build and merge.
+    pub memory: Watched,
     /// How long each operation took.
     pub latencies: Latencies,
     /// What the residency layer had done when the merge was over.
@@ -70,7 +70,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
     let mut workers: Vec<Worker<'_, C>> = (0..config.threads)
         .map(|thread| Worker::new(thread, config, &generator, store))
         .collect();
-    let (phases, peak_anon_rss_bytes) = AnonSampler::watch(|| {
+    let (phases, memory) = Sampler::watch(|| {
         let build = phase(&mut workers, store, Worker::build)?;
         let merge = phase(&mut workers, store, Worker::merge)?;
         Ok::<_, pager_core::Error>((build, merge))
@@ -103,7 +103,7 @@ pub fn run<C: Buffer>(config: &Config, store: &Store) -> pager_core::Result<Outc
             Store::Pager(_) | Store::Peer(..) => bytes(put),
         },
         peak_rss_bytes,
-        peak_anon_rss_bytes,
+        memory,
         latencies,
         residency,
         codec,

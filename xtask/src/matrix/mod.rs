@@ -16,7 +16,7 @@
 //! summary      what the runs of a cell say together
 //! compare      what has changed since another matrix
 //! signed_rank  the test that decides that
-//! report       the tables
+//! report       tables, figures and a verdict, as text and as a page
 //! host         the machine
 //! scratch      the directory in which cells work
 //! ```
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     );
     let changes = old.map_or_else(Vec::new, |old| compare::changes(&old, &new));
     let summaries = summary::summaries(&new.runs);
-    let tables = report::tables(&summaries, &new.ceilings);
+    let report = report::Report::new(&host, &conditions, &new, &changes);
     let json = serde_json::json!({
         "host": host, "settings": settings, "conditions": conditions, "changes": changes,
         "ceilings": new.ceilings, "runs": new.runs,
@@ -109,9 +109,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         serde_json::to_string_pretty(&json)?,
     )?;
     record::write_csv(&out.join("results.csv"), &new.runs)?;
-    let markdown = report::markdown(&host, &conditions, &new.ceilings, &tables, &changes)?;
-    fs::write(out.join("report.md"), markdown)?;
-    print(report::terminal(&tables, &new.ceilings, &changes).trim_end())?;
+    report.write(&out)?;
+    print(report.terminal().trim_end())?;
     print(format_args!("written to {}", out.display()))?;
 
     let failed = summaries.iter().filter(|cell| cell.is_failure()).count();

@@ -1,16 +1,15 @@
-//! The tables: for a terminal and for `report.md`.
+//! Every cell, by data and cap: one row each.
 //!
-//! Guarantees the same rows in both. Refuses to print a number for a cell that has none, and a
-//! ratio for one in which nothing was paged.
+//! Guarantees the same rows wherever they are shown. Refuses to print a number for a cell that has
+//! none, and a ratio for one in which nothing was paged.
 
-use super::compare::Change;
-use super::host::Host;
-use super::journal::Ceiling;
-use super::plan::{Backend, name};
-use super::summary::{Spread, Summary};
-use std::fmt::Write;
+use super::super::compare::Change;
+use super::super::journal::Ceiling;
+use super::super::plan::{Backend, name};
+use super::super::summary::{Spread, Summary};
+use super::Report;
 
-const HEADER: [&str; 9] = [
+pub(super) const HEADER: [&str; 9] = [
     "what",
     "threads",
     "GiB/s",
@@ -24,13 +23,13 @@ const HEADER: [&str; 9] = [
 
 /// One table: a data kind under a cap.
 #[derive(Debug)]
-pub(crate) struct Table {
-    title: String,
-    rows: Vec<[String; 9]>,
+pub(super) struct Table {
+    pub(super) title: String,
+    pub(super) rows: Vec<[String; 9]>,
 }
 
 /// The tables of a matrix, in the order of its plan.
-pub(crate) fn tables(all: &[Summary<'_>], ceilings: &[Ceiling]) -> Vec<Table> {
+pub(super) fn tables(all: &[Summary<'_>], ceilings: &[Ceiling]) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     for summary in all {
         let cell = summary.cell;
@@ -86,22 +85,29 @@ fn row(summary: &Summary<'_>, all: &[Summary<'_>], ceilings: &[Ceiling]) -> [Str
 }
 
 /// For a terminal.
-pub(crate) fn terminal(tables: &[Table], ceilings: &[Ceiling], changes: &[Change]) -> String {
-    let mut text = ceiling_line(ceilings).map_or_else(String::new, |line| line + "\n");
-    for table in tables {
+pub(super) fn terminal(report: &Report<'_>) -> String {
+    let mut text = String::new();
+    if let Some(line) = &report.ceiling {
+        text.push_str(&format!("{line}\n"));
+    }
+    for table in &report.tables {
         let mut drawn = comfy_table::Table::new();
         drawn.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
         drawn.set_header(HEADER);
         drawn.add_rows(table.rows.iter().cloned());
         text.push_str(&format!("{}\n{drawn}\n", table.title));
     }
-    for change in changes {
-        text.push_str(&format!("{}\n", change_line(change)));
+    for line in report.changes.iter().map(change_line) {
+        text.push_str(&format!("{line}\n"));
+    }
+    for sentence in &report.verdict {
+        text.push_str(&format!("{sentence}\n"));
     }
     text
 }
 
-fn ceiling_line(ceilings: &[Ceiling]) -> Option<String> {
+/// The device, in all rounds.
+pub(super) fn ceiling_line(ceilings: &[Ceiling]) -> Option<String> {
     let spread = Spread::of(ceilings.iter().map(|ceiling| ceiling.gib_s))?;
     Some(format!(
         "Ceiling of the scratch device: {:.3} GiB/s ({:.3} to {:.3}).",
@@ -109,7 +115,8 @@ fn ceiling_line(ceilings: &[Ceiling]) -> Option<String> {
     ))
 }
 
-fn change_line(change: &Change) -> String {
+/// A change, in a line.
+pub(super) fn change_line(change: &Change) -> String {
     format!(
         "{}: {} ({:.3} times, {:.3} to {:.3} over {} pairs, p = {:.3})",
         change.label,
@@ -122,59 +129,14 @@ fn change_line(change: &Change) -> String {
     )
 }
 
-/// For `report.md`.
-///
-/// # Errors
-/// Never in practice: writing to a string does not fail.
-pub(crate) fn markdown(
-    host: &Host,
-    conditions: &str,
-    ceilings: &[Ceiling],
-    tables: &[Table],
-    changes: &[Change],
-) -> Result<String, std::fmt::Error> {
-    let mut text = String::from("# Merge matrix\n\n");
-    writeln!(text, "{conditions}\n")?;
-    if let Some(line) = ceiling_line(ceilings) {
-        writeln!(text, "{line}\n")?;
-    }
-    text.push_str("| host | |\n|---|---|\n");
-    for (fact, value) in host.facts() {
-        writeln!(text, "| {fact} | {} |", cell_text(&value))?;
-    }
-    if !changes.is_empty() {
-        text.push_str("\n## Since the other matrix\n\n");
-        for change in changes {
-            writeln!(text, "* {}", change_line(change))?;
-        }
-    }
-    for table in tables {
-        writeln!(text, "\n## {}\n", table.title)?;
-        writeln!(text, "| {} |", HEADER.join(" | "))?;
-        writeln!(text, "|{}", "---|".repeat(HEADER.len()))?;
-        for row in &table.rows {
-            let cells: Vec<_> = row.iter().map(|value| cell_text(value)).collect();
-            writeln!(text, "| {} |", cells.join(" | "))?;
-        }
-    }
-    Ok(text)
-}
-
-/// A bar would end the cell.
-fn cell_text(value: &str) -> String {
-    value.replace('|', "\\|")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{Change, Verdict};
-    use super::super::host::Host;
-    use super::super::journal::Ceiling;
-    use super::super::plan::Preset;
-    use super::super::record::tests::{paged, record};
-    use super::super::summary::summaries;
-    use super::{markdown, tables, terminal};
-    use std::path::Path;
+    use super::super::super::compare::{Change, Verdict};
+    use super::super::super::journal::Ceiling;
+    use super::super::super::plan::Preset;
+    use super::super::super::record::tests::{paged, record};
+    use super::super::super::summary::summaries;
+    use super::{change_line, tables};
 
     const CEILINGS: [Ceiling; 1] = [Ceiling {
         round: 1,
@@ -188,10 +150,8 @@ mod tests {
             paged(record(Some(Preset::Fast), Some(4.0)), 0.0, 0.0),
         ];
         let rows = &tables(&summaries(&all), &CEILINGS)[0].rows;
-        assert_eq!(
-            rows[0][2..7],
-            ["0.500", "0.500 to 0.500", "1.00", "-", "25 %"]
-        );
+        let seed = ["0.500", "0.500 to 0.500", "1.00", "-", "25 %"];
+        assert_eq!(rows[0][2..7], seed);
         assert_eq!(rows[1][2..7], ["4.000", "4.000 to 4.000", "-", "-", "-"]);
         assert_eq!(rows[1][8], "nothing was paged");
     }
@@ -203,28 +163,19 @@ mod tests {
             record(Some(Preset::Fast), Some(1.5)),
             record(None, Some(0.75)),
         ];
-        let first = tables(&summaries(&all), &CEILINGS);
+        let tables_of = |records| tables(&summaries(records), &CEILINGS);
+        let first = tables_of(&all);
         assert_eq!(first.len(), 1);
-        assert_eq!(
-            first[0].rows[1],
-            [
-                "pager, swap, fast",
-                "1",
-                "1.500",
-                "1.500 to 1.500",
-                "3.00",
-                "2.00",
-                "75 %",
-                "3",
-                ""
-            ]
-        );
+        let fast = ["1.500", "1.500 to 1.500", "3.00", "2.00", "75 %", "3", ""];
+        assert_eq!(first[0].rows[1][0], "pager, swap, fast");
+        assert_eq!(first[0].rows[1][2..], fast);
         let failed = [record(None, None)];
-        let without = tables(&summaries(&failed), &[]);
-        assert_eq!(
-            without[0].rows[0],
-            ["plain Vecs", "1", "-", "-", "-", "-", "-", "-", "it broke"]
-        );
+        let row = ["plain Vecs", "1", "-", "-", "-", "-", "-", "-", "it broke"];
+        assert_eq!(tables_of(&failed)[0].rows[0], row);
+    }
+
+    #[test]
+    fn a_change_is_a_line() {
         let change = Change {
             label: "pager, file, fast".to_owned(),
             pairs: 12,
@@ -236,16 +187,6 @@ mod tests {
         };
         let line =
             "pager, file, fast: faster (1.250 times, 1.125 to 1.500 over 12 pairs, p = 0.012)";
-        let host = Host::describe(Path::new("/"));
-        let text = markdown(&host, "c", &CEILINGS, &first, std::slice::from_ref(&change)).unwrap();
-        assert!(text.contains("| pager, swap, fast | 1 | 1.500 |"), "{text}");
-        assert!(
-            text.contains("2.000 GiB/s") && text.contains(line),
-            "{text}"
-        );
-        let text = terminal(&first, &CEILINGS, &[change]);
-        assert!(text.contains("1.500") && text.contains(line));
-        assert!(text.starts_with("Ceiling of the scratch device: 2.000 GiB/s"));
-        assert!(!terminal(&first, &[], &[]).contains("Ceiling"));
+        assert_eq!(change_line(&change), line);
     }
 }
