@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// How much is measured: three minutes, half an hour, or all there is.
     #[arg(long, value_enum, default_value_t = Suite::Standard)]
     pub(super) suite: Suite,
-    /// Where results.json, results.csv and report.md go [default: the UTC time below bench-out].
+    /// Where results.json, results.csv, report.md and report.html go [default: the UTC time below bench-out].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
     /// Go on with the matrix in this directory: what has ended is not measured again.

@@ -33,7 +33,7 @@ const SERIES: [RGBColor; 8] = [
 ];
 
 /// Each colour and what takes its place on a dark ground.
-pub(super) const DARK: [(&str, &str); 11] = [
+const DARK: [(&str, &str); 11] = [
     ("#1F2328", "#E6EDF3"),
     ("#D0D7DE", "#30363D"),
     ("#CF222E", "#FF7B72"),
@@ -48,6 +48,28 @@ pub(super) const DARK: [(&str, &str); 11] = [
 ];
 
 type Result<T = ()> = anyhow::Result<T>;
+
+/// Rules that give each colour of a chart its counterpart on a dark ground.
+pub(super) fn dark_rules() -> String {
+    let mut rules = String::from("@media (prefers-color-scheme: dark) {\n");
+    for (light, dark) in DARK {
+        rules.push_str(&format!(
+            "svg [fill=\"{light}\"] {{ fill: {dark}; }} svg [stroke=\"{light}\"] {{ stroke: {dark}; }}\n"
+        ));
+    }
+    rules + "}\n"
+}
+
+/// Draws it, as a file of its own.
+///
+/// # Errors
+/// As for [`svg`].
+pub(super) fn file(figure: &Figure) -> Result<String> {
+    let text = svg(figure)?;
+    let end = text.find('>').map_or(0, |at| at + 1);
+    let (tag, rest) = text.split_at(end);
+    Ok(format!("{tag}<style>{}</style>{rest}", dark_rules()))
+}
 
 /// Draws it.
 ///
@@ -291,7 +313,7 @@ fn lines(area: &Area<'_>, figure: &Figure, series: &[Series], marks: &[Mark]) ->
         .margin_right(2 * MARGIN)
         .x_label_area_size(AXIS)
         .y_label_area_size(58)
-        .build_cartesian_2d(0.0..right, 0.0..1.05 * top)
+        .build_cartesian_2d(0.0..right, 0.0..1.12 * top)
         .map_err(failed)?;
     chart
         .configure_mesh()
@@ -312,6 +334,11 @@ fn lines(area: &Area<'_>, figure: &Figure, series: &[Series], marks: &[Mark]) ->
         let line = [(0.0, mark.value), (right, mark.value)];
         let line = PathElement::new(line, MARK.stroke_width(1));
         chart.draw_series([line]).map_err(failed)?;
+        let told = format!("{} {}", mark.label, number(mark.value));
+        let place = (right / 100.0, mark.value + top / 14.0);
+        chart
+            .draw_series([Text::new(told, place, ink(11))])
+            .map_err(failed)?;
     }
     for (series, color) in series.iter().zip(SERIES.into_iter().cycle()) {
         let line = LineSeries::new(series.points.iter().copied(), color.stroke_width(2));

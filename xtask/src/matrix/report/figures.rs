@@ -83,6 +83,16 @@ fn family(cell: Cell) -> Family {
     }
 }
 
+/// The throughput of the condition that says most, by the name of its figure.
+pub(super) fn headline_throughput(cells: &[Summary<'_>]) -> Option<String> {
+    let all = Condition::all(cells);
+    let headline = Condition::headline(&all)?.cell();
+    let place = all
+        .iter()
+        .position(|condition| condition.cell() == headline)?;
+    Some(format!("throughput-{}", place + 1))
+}
+
 /// All figures.
 pub(super) fn figures(cells: &[Summary<'_>], ceilings: &[Ceiling]) -> Vec<Figure> {
     let all = Condition::all(cells);
@@ -207,8 +217,8 @@ fn memory(condition: &Condition<'_>) -> Option<Figure> {
         title: format!("Memory over time: {}", condition.title()),
         unit: "MiB",
         caption: "What the process has in memory while it builds the chains and merges them, its \
-                  own buffers and programs included; the first round. Less is better, and above \
-                  the cap nothing can be."
+                  own buffers and program included, the page cache of its files not; the first \
+                  round. Less is better, and above the cap nothing can be."
             .to_owned(),
         columns: vec!["% of the time", "memory"],
         shape: Shape::Lines {
@@ -325,7 +335,8 @@ fn latency(condition: &Condition<'_>, operation: &str, what: &str) -> Figure {
         title: format!("Time {what}: {}", condition.title()),
         unit: "ms",
         caption: "Per chunk of 2 MiB, on the thread that merges; half, 99 of 100 and 999 of 1000 \
-                  took at most so long. Less is better."
+                  took at most so long. Less is better. Memory that the kernel swaps is waited for \
+                  later, when it is touched."
             .to_owned(),
         columns: vec!["p50", "p99", "p99.9"],
         shape: Shape::Points {

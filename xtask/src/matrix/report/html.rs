@@ -4,7 +4,7 @@
 //! nothing is wider than a phone, and that both colour schemes are legible. Refuses scripts.
 
 use super::Report;
-use super::chart::{self, DARK};
+use super::chart;
 use super::tables::{HEADER, change_line};
 use std::fmt::{self, Write};
 
@@ -41,7 +41,7 @@ pub(super) fn html(report: &Report<'_>) -> anyhow::Result<String> {
          <link rel=\"icon\" href=\"data:,\">\n<title>Pager on this machine</title>\n<style>",
     );
     page.push_str(STYLE);
-    page.push_str(&dark_charts());
+    page.push_str(&chart::dark_rules());
     page.push_str(
         "</style>\n</head>\n<body>\n<h1>Pager on this machine</h1>\n<ul class=\"verdict\">\n",
     );
@@ -93,17 +93,6 @@ pub(super) fn html(report: &Report<'_>) -> anyhow::Result<String> {
     }
     page.push_str("</body>\n</html>\n");
     Ok(page)
-}
-
-/// Rules that give each colour of a chart its counterpart.
-fn dark_charts() -> String {
-    let mut rules = String::from("@media (prefers-color-scheme: dark) {\n");
-    for (light, dark) in DARK {
-        rules.push_str(&format!(
-            "svg [fill=\"{light}\"] {{ fill: {dark}; }} svg [stroke=\"{light}\"] {{ stroke: {dark}; }}\n"
-        ));
-    }
-    rules + "}\n"
 }
 
 fn details(page: &mut String, title: &str, header: &[String], rows: &[Vec<String>]) -> fmt::Result {

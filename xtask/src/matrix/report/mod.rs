@@ -41,6 +41,8 @@ pub(crate) struct Report<'a> {
     ceiling: Option<String>,
     verdict: Vec<String>,
     figures: Vec<Figure>,
+    /// Which of them says most.
+    headline: Option<String>,
     tables: Vec<Table>,
 }
 
@@ -60,17 +62,23 @@ impl<'a> Report<'a> {
             ceiling: tables::ceiling_line(ceilings),
             verdict: verdict::verdict(&cells, ceilings),
             figures: figures::figures(&cells, ceilings),
+            headline: figures::headline_throughput(&cells),
             tables: tables::tables(&cells, ceilings),
         }
     }
 
-    /// Writes `report.md` and `report.html` into `out`.
+    /// Writes `report.md`, `report.html` and, where something was paged, `throughput.svg` into
+    /// `out`.
     ///
     /// # Errors
     /// When a file cannot be written or a chart cannot be drawn.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
         fs::write(out.join("report.md"), markdown::markdown(self)?)?;
         fs::write(out.join("report.html"), html::html(self)?)?;
+        let mut figures = self.figures.iter();
+        if let Some(figure) = figures.find(|it| Some(&it.id) == self.headline.as_ref()) {
+            fs::write(out.join("throughput.svg"), chart::file(figure)?)?;
+        }
         Ok(())
     }
 

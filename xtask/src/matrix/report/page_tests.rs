@@ -56,6 +56,9 @@ fn the_text_has_the_figures_of_the_page() {
         assert!(page.contains(part) && text.contains(part), "{part}");
     }
     assert!(page.contains("Conditions &amp; more."));
+    let picture = fs::read_to_string(dir.path().join("throughput.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("prefers-color-scheme"));
+    assert!(picture.contains("killed by the memory cap"));
     for outside in ["http://", "https://", "<script", "src="] {
         // The name of the format of a chart is an address that nobody visits.
         let page = page.replace("http://www.w3.org/2000/svg", "");

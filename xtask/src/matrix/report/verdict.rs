@@ -94,6 +94,9 @@ fn codec(condition: &Condition<'_>) -> Option<String> {
     let stored = codec.number("encoded.stored_bytes")?.median;
     let plain = codec.number("encoded.plain_bytes").map(|v| v.median);
     let smaller = plain.filter(|_| stored > 0.0).map(|plain| plain / stored);
+    if smaller.is_some_and(|times| times < 1.05) {
+        return Some("The codec finds nothing to gain in this data on this device.".to_owned());
+    }
     let smaller = smaller.map_or_else(String::new, |times| {
         format!(", which makes this data {times:.1} times smaller")
     });
@@ -167,6 +170,26 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("No memory cap could be set"), "{said}");
+    }
+
+    #[test]
+    fn the_codec_is_judged_by_what_it_made_of_the_data() {
+        let (mut records, ceilings) = records();
+        for (stored, told) in [
+            (1.0, "The codec finds nothing to gain"),
+            (
+                0.25,
+                "With the codec, which makes this data 4.0 times smaller: 2.0 times.",
+            ),
+        ] {
+            let encoded = serde_json::json!({"plain_bytes": 1e9, "stored_bytes": stored * 1e9});
+            let mut good = records.iter_mut().filter(|run| !run.merge.is_empty());
+            good.by_ref().for_each(|run| {
+                run.merge.insert("encoded".to_owned(), encoded.clone());
+            });
+            let said = verdict(&summaries(&records), &ceilings).join("\n");
+            assert!(said.contains(told), "{said}");
+        }
     }
 
     #[test]
