@@ -176,6 +176,7 @@ fn a_slot_is_cut_at_huge_pages() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a huge page is many words for an interpreter")]
 fn what_is_let_go_is_let_go_by_huge_pages() {
     let buf = ChunkBuf::copy_of(&Arena::shared(), &vec![1; 2 * HUGE_PAGE_BYTES + 5]).unwrap();
     let borders: Vec<_> = huge_pages(&buf, buf.len()).collect();
