@@ -61,7 +61,7 @@ pub use budget::{
 pub use error::{Error, Result, ScratchProblem, TakeError};
 pub use memory::{
     Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, ElementLayout, HUGE_PAGE_BYTES,
-    HeapBuf, PAGE_BYTES, ProcessStamp, SizeClass, Window,
+    HeapBuf, PAGE_BYTES, ProcessStamp, Secret, SecretGuards, SizeClass, Window,
 };
 pub use payload::{Chunk, Chunks, OwnedChunk, Payload};
 pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};

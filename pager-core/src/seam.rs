@@ -19,6 +19,8 @@ pub enum Call {
     Munmap,
     /// Memory is advised, discarded, paged out or populated.
     Madvise,
+    /// Memory is locked.
+    Mlock,
     /// A directory or file is opened or made.
     Openat,
     /// A directory is made.
@@ -71,10 +73,11 @@ pub enum Call {
 
 impl Call {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Mmap,
         Self::Munmap,
         Self::Madvise,
+        Self::Mlock,
         Self::Openat,
         Self::Mkdirat,
         Self::Getdents,

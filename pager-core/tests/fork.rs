@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, ProcessStamp, Registry, Residency};
+use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, ProcessStamp, Registry, Residency, Secret};
 use pager_testkit::{KeepingBackend, MemoryBackend, content::words};
 
 /// Runs `child` in a forked child, and says whether it returned true.
@@ -50,6 +50,21 @@ fn a_child_finds_the_stamp_foreign_and_gets_its_own() {
     }));
     assert!(mine.is_current());
     assert_ne!(process::id(), 0);
+}
+
+#[test]
+fn a_child_finds_no_secret() {
+    let _alone = alone();
+    let secret = Secret::new(|| Ok([7u64; 64])).unwrap();
+    let place = secret.get().unwrap().as_ptr();
+    assert!(holds_in_a_child(|| {
+        // SAFETY: the pages are mapped in the child as well, and hold words or zeros.
+        let inherited = unsafe { place.read_volatile() };
+        let is_wiped = !secret.guards().wiped || inherited == 0;
+        let is_hidden = secret.get().is_none();
+        drop(secret);
+        is_wiped && is_hidden
+    }));
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! reserve   room in a vector, or an error
 //! window    the uninitialised tail that a read fills   (unsafe: proof of filling)
 //! release   vectors freed so that memory leaves        (unsafe: madvise)
+//! secret    a value that stays in this process       (unsafe: its pages)
 //! stamp     which process this is, across forks        (unsafe: pthread_atfork)
 //! ```
 
@@ -25,6 +26,7 @@ mod heap_buf;
 mod mapping;
 mod release;
 mod reserve;
+mod secret;
 mod shared;
 mod size_class;
 mod slot;
@@ -36,6 +38,7 @@ pub use chunk_buf::ChunkBuf;
 pub use destination::Destination;
 pub use element::ElementLayout;
 pub use heap_buf::HeapBuf;
+pub use secret::{Secret, SecretGuards};
 pub use size_class::SizeClass;
 pub use stamp::ProcessStamp;
 pub use window::Window;
