@@ -91,11 +91,13 @@ pub enum Error {
         handle: Option<u64>,
         /// First byte of the damaged unit, relative to the payload.
         offset_bytes: u64,
-        /// Checksum kept when the bytes were stored; zero if they cannot be decoded,
-        /// which a codec finds without one.
+        /// Checksum kept when the bytes were stored, or the first half of their tag if
+        /// they were encrypted; zero if they cannot be decoded, which a codec finds
+        /// without one.
         expected: u64,
-        /// Checksum of the bytes that came back; zero if none did; their first word
-        /// if they cannot be decoded.
+        /// Checksum of the bytes that came back; zero if none did, or if they were
+        /// encrypted, for then nobody can say; their first word if they cannot be
+        /// decoded.
         found: u64,
     },
     /// The scratch directory cannot be used.

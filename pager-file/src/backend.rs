@@ -69,7 +69,7 @@ impl FileBackend {
     /// - [`Error::ScratchUnavailable`], with what is wrong with the root;
     /// - [`Error::OutOfSpace`] and [`Error::Io`];
     /// - [`Error::Unsupported`] for [`IoChoice::Direct`] where it cannot be had:
-    ///   the seed mode is buffered by definition.
+    ///   the seed mode is buffered by definition, and not encrypted either.
     ///
     /// Nothing is left behind, and a later call may succeed.
     pub fn open(config: FileConfig) -> Result<Self> {
@@ -77,6 +77,13 @@ impl FileBackend {
             return Err(Error::Unsupported {
                 backend: BACKEND,
                 what: "direct I/O in seed mode",
+            });
+        }
+        #[cfg(feature = "encryption")]
+        if config.mode == FileMode::Seed && config.encryption {
+            return Err(Error::Unsupported {
+                backend: BACKEND,
+                what: "encryption in seed mode",
             });
         }
         Self::over(ScratchDir::open(&config)?, &config)
@@ -146,6 +153,8 @@ impl FileBackend {
                 files: store.file_count(),
                 failed_removals: store.failed_removals(),
                 reaped,
+                #[cfg(feature = "encryption")]
+                encryption: None,
                 segments: None,
             },
             Store::Segments(store) => {
@@ -159,6 +168,8 @@ impl FileBackend {
                     files: segments.segment_count.into(),
                     failed_removals: 0,
                     reaped,
+                    #[cfg(feature = "encryption")]
+                    encryption: store.encryption(),
                     segments: Some(segments),
                 }
             }

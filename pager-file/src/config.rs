@@ -55,6 +55,8 @@ pub struct FileConfig {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) slack: Slack,
     pub(crate) checksums: bool,
+    #[cfg(feature = "encryption")]
+    pub(crate) encryption: bool,
     pub(crate) allow_memory_fs: bool,
 }
 
@@ -70,6 +72,8 @@ impl FileConfig {
             quota_bytes: None,
             slack: DEFAULT_SLACK,
             checksums: true,
+            #[cfg(feature = "encryption")]
+            encryption: false,
             allow_memory_fs: false,
         }
     }
@@ -121,6 +125,23 @@ impl FileConfig {
     #[must_use]
     pub fn checksums(mut self, checksums: bool) -> Self {
         self.checksums = checksums;
+        self
+    }
+
+    /// Whether every block of 4 KiB is encrypted before it reaches a file (AES-256-GCM),
+    /// by a key that is drawn when the backend is opened and that nothing outside of the
+    /// process ever has. Default no.
+    ///
+    /// Whatever comes back is then exactly what was stored there, or
+    /// [`Error::Corrupt`](pager_core::Error::Corrupt): tags are kept in memory in the
+    /// place of checksums, whatever [`checksums`](Self::checksums) says, and cost a
+    /// 256th of the stored bytes. Whether the kernel guards the key is told by
+    /// [`FileStats::encryption`](crate::FileStats::encryption). [`FileMode::Seed`]
+    /// refuses it: it keeps nothing of a payload that could tell a forged one.
+    #[cfg(feature = "encryption")]
+    #[must_use]
+    pub fn encryption(mut self, encryption: bool) -> Self {
+        self.encryption = encryption;
         self
     }
 

@@ -63,6 +63,8 @@ pub use backend::{FileBackend, FileSlot};
 pub use config::{FileConfig, FileMode, IoChoice, UnknownName};
 #[cfg(unix)]
 pub use segment::{SegmentIo, SegmentStats};
+#[cfg(feature = "encryption")]
+pub use stats::Encryption;
 pub use stats::{FileStats, IoMode, Reaped};
 
 /// Name of the backend in errors and listings.

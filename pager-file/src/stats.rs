@@ -28,6 +28,9 @@ pub struct FileStats {
     /// What was removed of dead processes since the backend was opened, without what
     /// [`reap`](crate::FileBackend::reap) has returned.
     pub reaped: Reaped,
+    /// How what is stored is encrypted; `None` if it is not.
+    #[cfg(feature = "encryption")]
+    pub encryption: Option<Encryption>,
     /// More about the default mode; `None` in the seed mode.
     #[cfg(unix)]
     pub segments: Option<crate::SegmentStats>,
@@ -44,6 +47,26 @@ impl FileStats {
             return segments.stored_bytes + segments.freed_bytes + segments.reserved_bytes;
         }
         self.stored_bytes
+    }
+}
+
+/// How what is stored is encrypted.
+#[cfg(feature = "encryption")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encryption {
+    /// The cipher: `AES-256-GCM`.
+    pub cipher: &'static str,
+    /// What the kernel does for the key. What it refuses (`mlock` above all, where
+    /// `RLIMIT_MEMLOCK` is small) weakens the protection and stops nothing.
+    pub key: pager_core::SecretGuards,
+}
+
+/// One line: `AES-256-GCM, key locked, not dumped, not inherited`.
+#[cfg(feature = "encryption")]
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, key {}", self.cipher, self.key)
     }
 }
 

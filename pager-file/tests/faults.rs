@@ -1,6 +1,6 @@
 //! Every system call of the file backend and of the memory below it fails, and every
 //! transfer falls short, at every occurrence: both modes, direct and buffered I/O,
-//! with and without checksums and a budget.
+//! with and without checksums, encryption and a budget.
 //!
 //! Alone in its binary, for a plan of faults is the whole process's; the tests of
 //! this file take turns.
@@ -136,6 +136,12 @@ const UNVERIFIED: Kind = Kind {
     calls: &[Call::Renameat, Call::Flock, Call::Mkdirat, Call::Getdents],
 };
 
+const ENCRYPTED: Kind = Kind {
+    name: "encrypted",
+    configure: |config| config.encryption(true),
+    calls: &[Call::Mmap, Call::Madvise, Call::Mlock, Call::Pwritev],
+};
+
 /// Memory takes the same calls as a disk does, and is not waited for.
 const MEMORY: &str = "/dev/shm";
 const DISK: &str = "/var/tmp";
@@ -160,7 +166,7 @@ fn campaign(place: &str, kind: Kind, budget_bytes: Option<usize>, depth: Depth) 
 
 #[rstest]
 fn beneath_a_codec_nothing_is_lost_and_nothing_is_left_either(
-    #[values(DIRECT, UNVERIFIED)] kind: Kind,
+    #[values(DIRECT, UNVERIFIED, ENCRYPTED)] kind: Kind,
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
     let subject = Encoded(Files::new(Path::new(DISK), kind.configure));
@@ -171,11 +177,43 @@ fn beneath_a_codec_nothing_is_lost_and_nothing_is_left_either(
 
 #[rstest]
 fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left(
-    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED)] kind: Kind,
+    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED, ENCRYPTED)] kind: Kind,
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
     campaign(DISK, kind, budget_bytes, Depth::AtMost(1));
     campaign(MEMORY, kind, budget_bytes, Depth::AtMost(3));
+}
+
+/// A key that cannot be locked, or would be dumped and inherited, is one all the same,
+/// and its backend says so.
+#[test]
+fn guards_that_the_kernel_refuses_are_told() {
+    for call in [Call::Mlock, Call::Madvise] {
+        for errno in Errno::ALL {
+            let subject = Files::new(Path::new(DISK), ENCRYPTED.configure);
+            let injection = Injection::begin(&[Fault {
+                call,
+                nth: 1,
+                mishap: Mishap::Fails(errno),
+                for_good: true,
+            }]);
+            let backend = subject.open().unwrap();
+            assert!(injection.struck() > 0);
+            let key = backend.stats().encryption.unwrap().key;
+            assert!(!key.are_complete());
+            match call {
+                Call::Mlock => assert!(!key.locked && key.undumped && key.wiped, "{key}"),
+                _ => assert!(!key.undumped && !key.wiped, "{key}"),
+            }
+            let how = Backend::usage(&backend).how;
+            assert!(how.ends_with(&format!("AES-256-GCM, key {key}")), "{how}");
+            let registry = Registry::new(backend);
+            let handle = registry.pageout(&mut [vec![5u64; 70_000]]).unwrap();
+            let mut taken = Vec::new();
+            handle.take(&mut taken).unwrap();
+            assert!(taken == vec![5u64; 70_000]);
+        }
+    }
 }
 
 /// Buffered files without uncached writes are written out now and then.
@@ -250,7 +288,7 @@ fn a_mode_that_cannot_be_repaired_is_an_error_and_leaves_nothing() {
 #[rstest]
 #[ignore = "takes half an hour: every call at every occurrence"]
 fn every_call_may_fail_at_every_occurrence_and_nothing_is_left(
-    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED)] kind: Kind,
+    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED, ENCRYPTED)] kind: Kind,
     #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
 ) {
     campaign(MEMORY, kind, budget_bytes, Depth::Everything);

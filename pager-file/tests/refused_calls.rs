@@ -96,6 +96,9 @@ const TABLE: &[Row] = &[
     row(&[libc::SYS_clone, libc::SYS_clone3], Works),
     row(&[libc::SYS_getcwd], Works),
     row(&[libc::SYS_getrandom], Works),
+    // The guards of a key, and what memory is told; what is refused is in the stats.
+    row(&[libc::SYS_mlock, libc::SYS_mlock2], Works),
+    row(&[libc::SYS_madvise], Works),
 ];
 
 /// As a seccomp profile, a stricter one, and a kernel or sandbox without the call say it.
@@ -105,19 +108,35 @@ const ERRORS: [i32; 3] = [libc::EPERM, libc::EACCES, libc::ENOSYS];
 const LENS: [usize; 3] = [1, 40_001, (9 << 20) / size_of::<u64>()];
 
 #[rstest]
+#[case::segments(FileMode::Segments, false)]
+#[case::encrypted(FileMode::Segments, true)]
+#[case::seed(FileMode::Seed, false)]
 fn what_is_refused_is_done_without_or_named(
-    #[values(FileMode::Segments, FileMode::Seed)] mode: FileMode,
+    #[case] mode: FileMode,
+    #[case] encryption: bool,
     #[values(IoChoice::Auto, IoChoice::Buffered)] io: IoChoice,
 ) {
     for row in TABLE {
         for errno in ERRORS {
             let root = scratch();
-            let what = format!("{mode}, {io}, {:?} is {errno}", row.calls);
+            let what = format!(
+                "{mode}, {io}, encryption {encryption}, {:?} is {errno}",
+                row.calls
+            );
             let played = std::thread::scope(|scope| {
                 let config = FileConfig::new(root.path()).mode(mode).io(io);
-                let play = || {
+                let config = config.encryption(encryption);
+                // A key of anything but random bytes would be none. (The library has
+                // another source, but only if the call was never answered before.)
+                let has_no_key = encryption && row.calls == [libc::SYS_getrandom];
+                let fate = if has_no_key {
+                    Unopened("getrandom")
+                } else {
+                    row.fate
+                };
+                let play = move || {
                     refuse(row, errno);
-                    play(config, row.fate);
+                    play(config, fate);
                 };
                 scope.spawn(play).join()
             });

@@ -166,6 +166,23 @@ impl<'a> Window<'a> {
         unsafe { std::slice::from_raw_parts(first, len) }
     }
 
+    /// The same, to be changed where it lies.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[must_use]
+    pub fn last_filled_mut(&mut self, len: usize) -> &mut [u8] {
+        let start = self
+            .filled_bytes
+            .checked_sub(len)
+            .expect("no more is looked at than was filled");
+        let first = self.spare.as_mut_ptr().cast::<u8>().wrapping_add(start);
+        // SAFETY: as above, and `self` is borrowed exclusively; initialised bytes are
+        // all that can be written through the result.
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
+    }
+
     /// Whether this is a full window over exactly this memory: the proof that it
     /// may be read. A backend could have put another window in its place.
     pub(super) fn proves_full(&self, start: *const u8, len: usize) -> bool {

@@ -27,9 +27,10 @@ pub(super) struct Checksums(SmallVec<[u32; 4]>);
 pub(super) struct Damage {
     /// First byte of the block, relative to the payload.
     pub(super) offset_bytes: u64,
-    pub(super) expected: u32,
-    /// Zero for a block that is not there.
-    pub(super) found: u32,
+    /// What is kept of it: its checksum, or the first half of its tag.
+    pub(super) expected: u64,
+    /// Zero for a block that is not there, or does not open.
+    pub(super) found: u64,
 }
 
 impl Checksums {
@@ -81,8 +82,8 @@ impl Checksums {
             if found != expected {
                 return Err(Damage {
                     offset_bytes: (at + index * BLOCK_BYTES) as u64,
-                    expected,
-                    found,
+                    expected: expected.into(),
+                    found: found.into(),
                 });
             }
         }
@@ -94,7 +95,7 @@ impl Checksums {
     pub(super) fn missing(&self, at: usize) -> Option<Damage> {
         self.0.get(at / BLOCK_BYTES).map(|&expected| Damage {
             offset_bytes: (at - at % BLOCK_BYTES) as u64,
-            expected,
+            expected: expected.into(),
             found: 0,
         })
     }

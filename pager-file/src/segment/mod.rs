@@ -9,7 +9,7 @@
 //! io_mode    direct or buffered, and why     (trial: whether what is relied on holds)
 //! transfer   blocks on their way              (write, read, and the calls)
 //! staging    aligned buffers for memory that is not
-//! checksums  what blocks must be when they come back
+//! proof      what blocks must be when they come back  (checksums, seals: two kinds of it)
 //! stats      what all of this looks like from outside
 //! ```
 //!
@@ -21,7 +21,10 @@ mod allocator;
 mod checksums;
 mod file;
 mod io_mode;
+mod proof;
 mod punches;
+#[cfg(feature = "encryption")]
+mod seals;
 mod space;
 mod span;
 mod spans;
@@ -43,9 +46,9 @@ use crate::quota::Quota;
 use crate::scratch::ScratchDir;
 use crate::{size_limit, sys};
 
-use checksums::Checksums;
 use file::SegmentFile;
 use io_mode::IoPlan;
+use proof::{Place, Proof, Protection};
 use space::Space;
 use span::Extent;
 use staging::StagingPool;
@@ -74,7 +77,7 @@ pub(crate) struct SegmentStore {
 pub(crate) struct SegmentSlot {
     /// `None` for an empty payload.
     extent: Option<Extent>,
-    checksums: Checksums,
+    proof: Proof,
     len_bytes: u64,
 }
 
@@ -84,7 +87,7 @@ impl SegmentStore {
     /// # Errors
     ///
     /// Those of creating a file there, and [`Error::Io`] if direct I/O is asked
-    /// for and cannot be had.
+    /// for and cannot be had, or there are no random bytes for a key.
     pub(crate) fn open(directory: Arc<ScratchDir>, config: &FileConfig) -> Result<Self> {
         let staging = StagingPool::new();
         let plan = IoPlan::choose(config.io, directory.fd(), &staging)
@@ -93,7 +96,7 @@ impl SegmentStore {
         let io = BlockIo::new(
             plan.mode,
             staging,
-            config.checksums,
+            protection(config)?,
             Arc::clone(&counters),
             directory.path().to_owned(),
         );
@@ -116,9 +119,9 @@ impl SegmentStore {
         self.io.staging.attach(memory);
     }
 
-    /// Bytes of memory that the checksums of a slot take.
+    /// Bytes of memory that the checksums or seals of a slot take.
     pub(crate) fn slot_bytes(slot: &SegmentSlot) -> usize {
-        slot.checksums.memory_bytes()
+        slot.proof.memory_bytes()
     }
 
     /// Stores a payload and empties its chunks, which keep their capacity.
@@ -134,7 +137,7 @@ impl SegmentStore {
             payload.clear();
             return Ok(SegmentSlot {
                 extent: None,
-                checksums: Checksums::default(),
+                proof: Proof::default(),
                 len_bytes: 0,
             });
         }
@@ -144,13 +147,13 @@ impl SegmentStore {
         }
         let class = SizeClass::for_bytes(len_bytes);
         let reservation = self.quota.reserve(class.bytes() as u64)?;
-        let (extent, checksums) = self.store(class, payload)?;
+        let (extent, proof) = self.store(class, payload)?;
         payload.clear();
         reservation.keep();
         self.count_logical(len_bytes as u64);
         Ok(SegmentSlot {
             extent: Some(extent),
-            checksums,
+            proof,
             len_bytes: len_bytes as u64,
         })
     }
@@ -158,7 +161,7 @@ impl SegmentStore {
     /// Writes a payload into an extent of its own. Where storage is not promised ahead,
     /// or overwriting takes more of it, the medium turns out to be full here: what is
     /// free then makes room, and the write is done again elsewhere.
-    fn store(&self, class: SizeClass, payload: &Payload<'_>) -> Result<(Extent, Checksums)> {
+    fn store(&self, class: SizeClass, payload: &Payload<'_>) -> Result<(Extent, Proof)> {
         let (mut unfit, mut attempts) = (Vec::new(), 0);
         let stored = loop {
             attempts += 1;
@@ -172,7 +175,7 @@ impl SegmentStore {
                 }
             };
             let failed = match self.write(&extent, payload) {
-                Ok(checksums) => break Ok((extent, checksums)),
+                Ok(proof) => break Ok((extent, proof)),
                 Err(failed) => failed,
             };
             let is_full = failed.is_out_of_space();
@@ -188,20 +191,21 @@ impl SegmentStore {
         stored
     }
 
-    fn write(&self, extent: &Extent, payload: &Payload<'_>) -> Result<Checksums> {
+    fn write(&self, extent: &Extent, payload: &Payload<'_>) -> Result<Proof> {
         let end_bytes = extent.offset_bytes() + extent.len_bytes();
         let len_bytes = payload.len_bytes() as u64;
         size_limit::check(end_bytes)
             .map_err(|errno| error(&self.directory, "write", len_bytes, errno.into()))?;
         let file = self.space.file(extent);
-        self.io.write_payload(file, extent.offset_bytes(), payload)
+        self.io.write_payload(file, place(extent), payload)
     }
 
     /// Fills `window` with `ranges`, which lie within the payload.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Corrupt`] and [`Error::OutOfMemory`].
+    /// [`Error::Io`], [`Error::Corrupt`] and [`Error::OutOfMemory`];
+    /// [`Error::ForeignProcess`] in a forked child.
     pub(crate) fn read(
         &self,
         slot: &SegmentSlot,
@@ -211,10 +215,14 @@ impl SegmentStore {
         let Some(extent) = &slot.extent else {
             return Ok(());
         };
+        // A child has no key.
+        if !self.directory.is_own() {
+            return Err(Error::ForeignProcess);
+        }
         let blocks = Blocks {
             file: self.space.file(extent),
-            offset_bytes: extent.offset_bytes(),
-            checksums: &slot.checksums,
+            place: place(extent),
+            proof: &slot.proof,
         };
         self.io.read_ranges(blocks, ranges, window)
     }
@@ -253,12 +261,28 @@ impl SegmentStore {
         slot.extent.as_ref().map_or(0, Extent::len_bytes)
     }
 
+    /// How what is stored is encrypted, if it is.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn encryption(&self) -> Option<crate::Encryption> {
+        match &self.io.protection {
+            Protection::Seals(cipher) => Some(crate::Encryption {
+                cipher: "AES-256-GCM",
+                key: cipher.guards(),
+            }),
+            Protection::None | Protection::Checksums => None,
+        }
+    }
+
     /// What the store holds. No system call.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         usage.logical_bytes = self.counters.logical_bytes.load(Ordering::Relaxed);
         usage.stored_bytes = self.quota.used_bytes();
         usage.how = Cow::Owned(format!("{}: {}", self.plan.mode, self.plan.reason));
+        #[cfg(feature = "encryption")]
+        if let Some(encryption) = self.encryption() {
+            usage.how = format!("{}; {encryption}", usage.how).into();
+        }
         usage
     }
 
@@ -284,7 +308,7 @@ impl SegmentStore {
             punch_calls: counters.punch_calls.load(Ordering::Relaxed),
             punched_bytes: counters.punched_bytes.load(Ordering::Relaxed),
             punches_holes: self.space.punches_holes(),
-            verifies: self.io.verifies,
+            verifies: self.io.protection.verifies(),
             corrupt_reads: counters.corrupt_reads.load(Ordering::Relaxed),
         }
     }
@@ -307,6 +331,24 @@ impl Drop for SegmentStore {
         // The files vanish with the store; giving parts of them back first is
         // no use.
         self.space.close();
+    }
+}
+
+fn protection(config: &FileConfig) -> Result<Protection> {
+    #[cfg(feature = "encryption")]
+    if config.encryption {
+        return Ok(Protection::Seals(seals::Cipher::new()?));
+    }
+    Ok(match config.checksums {
+        true => Protection::Checksums,
+        false => Protection::None,
+    })
+}
+
+fn place(extent: &Extent) -> Place {
+    Place {
+        segment: extent.segment(),
+        offset_bytes: extent.offset_bytes(),
     }
 }
 

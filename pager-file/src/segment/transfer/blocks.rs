@@ -2,7 +2,7 @@
 //!
 //! Guarantees that a transfer is whole: interrupted calls are repeated, short
 //! ones continued, and a file that ends early is an error; and that no block is
-//! shown to anybody before it matches its checksum.
+//! shown to anybody before it is what was written.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use pager_core::{Error, Result, Window};
 
-use super::super::checksums::{Checksums, Damage};
+use super::super::checksums::Damage;
 use super::super::file::SegmentFile;
 use super::super::io_mode::{BLOCK_BYTES, SegmentIo};
+use super::super::proof::{Place, Proof, Protection};
 use super::super::staging::StagingPool;
 use super::super::stats::Counters;
 use super::CACHED_BYTES;
@@ -32,9 +33,9 @@ const MAX_DIRTY_BYTES: u64 = 8 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Blocks<'a> {
     pub(in super::super) file: &'a SegmentFile,
-    /// Where in the file they begin.
-    pub(in super::super) offset_bytes: u64,
-    pub(in super::super) checksums: &'a Checksums,
+    /// Where they begin.
+    pub(in super::super) place: Place,
+    pub(in super::super) proof: &'a Proof,
 }
 
 /// Moves blocks of segment files.
@@ -42,8 +43,7 @@ pub(in super::super) struct Blocks<'a> {
 pub(in super::super) struct BlockIo {
     pub(in super::super) mode: SegmentIo,
     pub(in super::super) staging: StagingPool,
-    /// Whether checksums are kept.
-    pub(in super::super) verifies: bool,
+    pub(in super::super) protection: Protection,
     counters: Arc<Counters>,
     /// For errors.
     directory: PathBuf,
@@ -53,14 +53,14 @@ impl BlockIo {
     pub(in super::super) fn new(
         mode: SegmentIo,
         staging: StagingPool,
-        verifies: bool,
+        protection: Protection,
         counters: Arc<Counters>,
         directory: PathBuf,
     ) -> Self {
         Self {
             mode,
             staging,
-            verifies,
+            protection,
             counters,
             directory,
         }
@@ -121,7 +121,7 @@ impl BlockIo {
         window: &mut Window<'_>,
     ) -> Result<()> {
         self.transfer(blocks, at, buffer)?;
-        for (index, piece) in buffer.chunks(CACHED_BYTES).enumerate() {
+        for (index, piece) in buffer.chunks_mut(CACHED_BYTES).enumerate() {
             let start = index * CACHED_BYTES;
             self.verify(blocks, at + start, piece)?;
             let from = wanted.start.saturating_sub(start).min(piece.len());
@@ -136,7 +136,7 @@ impl BlockIo {
         let len = buffer.len();
         let mut done = 0;
         while done < len {
-            let offset_bytes = blocks.offset_bytes + (at + done) as u64;
+            let offset_bytes = blocks.place.offset_bytes + (at + done) as u64;
             match sys::pread(blocks.file, &mut buffer[done..], offset_bytes) {
                 Ok(read) => {
                     self.counters.count_read(read);
@@ -146,7 +146,7 @@ impl BlockIo {
                 Err(errno) => return Err(self.failed("read", "pread64", len, errno)),
             }
         }
-        self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
+        self.forget(blocks.file, blocks.place.offset_bytes + at as u64, len);
         Ok(())
     }
 
@@ -165,7 +165,7 @@ impl BlockIo {
     ) -> Result<()> {
         let mut done = 0;
         while done < len {
-            let offset_bytes = blocks.offset_bytes + (at + done) as u64;
+            let offset_bytes = blocks.place.offset_bytes + (at + done) as u64;
             let filled = window.fill_with(len - done, |unfilled| {
                 let filled = sys::pread_uninit(blocks.file, unfilled, offset_bytes)?;
                 self.counters.count_read(filled.len());
@@ -178,8 +178,8 @@ impl BlockIo {
                 Err(errno) => return Err(self.failed("read", "pread64", len, errno)),
             }
         }
-        self.forget(blocks.file, blocks.offset_bytes + at as u64, len);
-        self.verify(blocks, at, window.last_filled(len))
+        self.forget(blocks.file, blocks.place.offset_bytes + at as u64, len);
+        self.verify(blocks, at, window.last_filled_mut(len))
     }
 
     /// Called once all of a payload is written: keeps the page cache short.
@@ -234,17 +234,17 @@ impl BlockIo {
         if usable > 0 {
             return Ok(usable);
         }
-        Err(match blocks.checksums.missing(at) {
+        Err(match blocks.proof.missing(at) {
             Some(damage) => self.corrupt(damage),
             None => self.error("read", BLOCK_BYTES, io::ErrorKind::UnexpectedEof.into()),
         })
     }
 
-    /// Compares `bytes`, read from byte `at` of a payload on, with what was written.
-    fn verify(&self, blocks: Blocks<'_>, at: usize, bytes: &[u8]) -> Result<()> {
-        blocks
-            .checksums
-            .verify(at, bytes)
+    /// Compares `bytes`, read from byte `at` of a payload on, with what was written, and
+    /// makes them readable.
+    fn verify(&self, blocks: Blocks<'_>, at: usize, bytes: &mut [u8]) -> Result<()> {
+        self.protection
+            .verify(blocks.proof, blocks.place, at, bytes)
             .map_err(|damage| self.corrupt(damage))
     }
 
@@ -254,8 +254,8 @@ impl BlockIo {
             backend: BACKEND,
             handle: None,
             offset_bytes: damage.offset_bytes,
-            expected: damage.expected.into(),
-            found: damage.found.into(),
+            expected: damage.expected,
+            found: damage.found,
         }
     }
 

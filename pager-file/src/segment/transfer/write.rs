@@ -1,17 +1,17 @@
 //! Writing: a payload, joined and padded to blocks, into its extent.
 //!
 //! Chunks that are aligned go to the kernel where they lie; everything else is
-//! joined in a staging buffer. Both kinds of pieces share one call, so a chunk
-//! costs one, whatever kind it is. Checksums are made of what was just copied,
-//! while the processor's cache still holds it.
+//! joined in a staging buffer, and so is whatever is sealed. Both kinds of pieces
+//! share one call, so a chunk costs one, whatever kind it is. Checksums are made of
+//! what was just copied, and it is sealed, while the processor's cache still holds it.
 
 use std::io::IoSlice;
 
 use pager_core::{Payload, Result};
 
-use super::super::checksums::Checksums;
 use super::super::file::SegmentFile;
 use super::super::io_mode::BLOCK_BYTES;
+use super::super::proof::{Place, Proof, Seen};
 use super::super::staging::page_offset_apart_from;
 use super::{BlockIo, CACHED_BYTES};
 
@@ -20,9 +20,9 @@ use super::{BlockIo, CACHED_BYTES};
 const MAX_PIECES: usize = 256;
 
 impl BlockIo {
-    /// Writes all of `payload` to `file` from `offset_bytes` on. The last block
-    /// is filled up with zeros, never with what lay there before. Returns the
-    /// checksums, if they are wanted.
+    /// Writes all of `payload` to `place`, which is in `file`. The last block is filled
+    /// up with zeros, never with what lay there before. Returns what its blocks will be
+    /// known by.
     ///
     /// # Errors
     ///
@@ -30,35 +30,31 @@ impl BlockIo {
     pub(in super::super) fn write_payload(
         &self,
         file: &SegmentFile,
-        offset_bytes: u64,
+        place: Place,
         payload: &Payload<'_>,
-    ) -> Result<Checksums> {
+    ) -> Result<Proof> {
         let align_bytes = self.mode.memory_align_bytes();
-        let mut staging = if is_all_straight(payload, align_bytes) {
+        let copies_all = self.protection.changes_blocks();
+        let mut staging = if !copies_all && is_all_straight(payload, align_bytes) {
             None
         } else {
             Some(self.staging.get()?)
         };
-        let mut source = Source::new(payload, align_bytes);
+        let mut source = Source::new(payload, align_bytes, copies_all);
         let mut written_bytes = 0;
-        let mut checksums = match self.verifies {
-            true => Checksums::for_bytes(payload.len_bytes())?,
-            false => Checksums::default(),
-        };
+        let mut prover = self.protection.begin(place, payload.len_bytes())?;
         while !source.is_empty() {
             let staging = staging.as_mut().map_or(&mut [][..], |staging| {
                 staging.bytes_at(page_offset_apart_from(source.address(), align_bytes))
             });
             let mut batch = [IoSlice::new(&[]); MAX_PIECES];
-            let count = fill_batch(&mut batch, &mut source, staging, &mut |blocks| {
-                if self.verifies {
-                    checksums.add(blocks);
-                }
-            });
-            written_bytes += self.write(file, &mut batch[..count], offset_bytes + written_bytes)?;
+            let mut see = |blocks: Seen<'_>| prover.see(blocks);
+            let count = fill_batch(&mut batch, &mut source, staging, &mut see);
+            let offset_bytes = place.offset_bytes + written_bytes;
+            written_bytes += self.write(file, &mut batch[..count], offset_bytes)?;
         }
         self.finish_write(file, written_bytes)?;
-        Ok(checksums)
+        Ok(prover.finish())
     }
 }
 
@@ -69,13 +65,13 @@ fn fill_batch<'s, 'p: 's>(
     batch: &mut [IoSlice<'s>],
     source: &mut Source<'p, '_>,
     mut staging: &'s mut [u8],
-    see: &mut impl FnMut(&[u8]),
+    see: &mut impl FnMut(Seen<'_>),
 ) -> usize {
     let mut count = 0;
     while count < batch.len() && !source.is_empty() {
         let straight = source.take_straight();
         batch[count] = if !straight.is_empty() {
-            see(straight);
+            see(Seen::InPlace(straight));
             IoSlice::new(straight)
         } else if staging.is_empty() {
             break;
@@ -101,16 +97,19 @@ fn is_all_straight(payload: &Payload<'_>, align_bytes: usize) -> bool {
 struct Source<'p, 'c> {
     payload: &'p Payload<'c>,
     align_bytes: usize,
+    /// Whether nothing may be written where it lies.
+    copies_all: bool,
     next_chunk: usize,
     /// What is left of the chunk before; empty only at the end.
     rest: &'p [u8],
 }
 
 impl<'p, 'c> Source<'p, 'c> {
-    fn new(payload: &'p Payload<'c>, align_bytes: usize) -> Self {
+    fn new(payload: &'p Payload<'c>, align_bytes: usize, copies_all: bool) -> Self {
         let mut source = Self {
             payload,
             align_bytes,
+            copies_all,
             next_chunk: 0,
             rest: &[],
         };
@@ -143,7 +142,7 @@ impl<'p, 'c> Source<'p, 'c> {
         let Some(rest) = self.rest.get(skip..) else {
             return 0;
         };
-        if rest.as_ptr().addr().is_multiple_of(self.align_bytes) {
+        if !self.copies_all && rest.as_ptr().addr().is_multiple_of(self.align_bytes) {
             rest.len() - rest.len() % BLOCK_BYTES
         } else {
             0
@@ -162,7 +161,7 @@ impl<'p, 'c> Source<'p, 'c> {
     /// follows may be written where it lies. Pads the last block of the payload
     /// with zeros. Shows the blocks to `see` while they are still in the cache.
     /// Returns the bytes, whole blocks.
-    fn copy_blocks(&mut self, staging: &mut [u8], see: &mut impl FnMut(&[u8])) -> usize {
+    fn copy_blocks(&mut self, staging: &mut [u8], see: &mut impl FnMut(Seen<'_>)) -> usize {
         let (mut len, mut seen) = (0, 0);
         while len < staging.len() && !self.is_empty() {
             let to_block = len.next_multiple_of(BLOCK_BYTES) - len;
@@ -179,12 +178,12 @@ impl<'p, 'c> Source<'p, 'c> {
             len += copied;
             self.advance(copied);
             let whole = len - len % BLOCK_BYTES;
-            see(&staging[seen..whole]);
+            see(Seen::Copied(&mut staging[seen..whole]));
             seen = whole;
         }
         let padded = len.next_multiple_of(BLOCK_BYTES);
         staging[len..padded].fill(0);
-        see(&staging[seen..padded]);
+        see(Seen::Copied(&mut staging[seen..padded]));
         padded
     }
 }
@@ -199,16 +198,30 @@ mod tests {
 
     /// What would be written, in batches, through a staging buffer of four
     /// blocks.
-    fn written(payload: &Payload<'_>, align_bytes: usize, max_pieces: usize) -> (Vec<u8>, usize) {
+    fn written(
+        payload: &Payload<'_>,
+        align_bytes: usize,
+        max_pieces: usize,
+        copies_all: bool,
+    ) -> (Vec<u8>, usize) {
         let mut staging = vec![0xeeu8; 4 * BLOCK_BYTES];
-        let mut source = Source::new(payload, align_bytes);
+        let mut source = Source::new(payload, align_bytes, copies_all);
         let (mut bytes, mut calls) = (Vec::new(), 0);
         while !source.is_empty() {
             let mut batch = vec![IoSlice::new(&[]); max_pieces];
             let mut seen = Vec::new();
-            let count = fill_batch(&mut batch, &mut source, &mut staging, &mut |blocks| {
-                seen.extend_from_slice(blocks);
-            });
+            let count = fill_batch(
+                &mut batch,
+                &mut source,
+                &mut staging,
+                &mut |blocks| match blocks {
+                    Seen::InPlace(blocks) => {
+                        assert!(!copies_all, "nothing is written where it lies");
+                        seen.extend_from_slice(blocks);
+                    }
+                    Seen::Copied(blocks) => seen.extend_from_slice(blocks),
+                },
+            );
             assert!(count > 0, "every batch makes progress");
             let pieces: Vec<&[u8]> = batch[..count].iter().map(|piece| &**piece).collect();
             assert!(
@@ -234,7 +247,7 @@ mod tests {
         let mut chunks = [buf(BLOCK_WORDS * 3), buf(0), buf(BLOCK_WORDS)];
         let payload = Payload::new(&mut chunks);
         assert!(is_all_straight(&payload, 512));
-        let mut source = Source::new(&payload, 512);
+        let mut source = Source::new(&payload, 512, false);
         let mut batch = [IoSlice::new(&[]); 4];
         assert_eq!(fill_batch(&mut batch, &mut source, &mut [], &mut |_| {}), 2);
         assert_eq!(batch[0].as_ptr(), payload.chunk(0).as_ptr());
@@ -245,7 +258,7 @@ mod tests {
     fn an_aligned_chunk_with_a_tail_still_takes_one_call() {
         let mut chunks = [buf(BLOCK_WORDS * 8 + 1)];
         let payload = Payload::new(&mut chunks);
-        let (bytes, calls) = written(&payload, 512, MAX_PIECES);
+        let (bytes, calls) = written(&payload, 512, MAX_PIECES, false);
         assert_eq!((bytes.len(), calls), (9 * BLOCK_BYTES, 1));
         assert!(bytes[8 * BLOCK_BYTES + 8..].iter().all(|byte| *byte == 0));
     }
@@ -263,6 +276,7 @@ mod tests {
             align_bytes in prop_oneof![Just(1usize), Just(8), Just(512), Just(1 << 40)],
             max_pieces in 1..5usize,
             in_arena in any::<bool>(),
+            copies_all in any::<bool>(),
         ) {
             let mut joined = Vec::new();
             let mut vecs = Vec::new();
@@ -274,7 +288,7 @@ mod tests {
             let mut bufs: Vec<_> =
                 vecs.iter().map(|words| ChunkBuf::try_from(&words[..]).unwrap()).collect();
             let payload = if in_arena { Payload::new(&mut bufs) } else { Payload::new(&mut vecs) };
-            let (bytes, _) = written(&payload, align_bytes, max_pieces);
+            let (bytes, _) = written(&payload, align_bytes, max_pieces, copies_all);
             joined.resize(joined.len().next_multiple_of(BLOCK_BYTES), 0);
             prop_assert_eq!(bytes, joined);
         }
