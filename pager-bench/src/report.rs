@@ -26,6 +26,10 @@ pub struct Setting {
     pub checksums: bool,
     /// What was done with chunks on their way out: `off`, `auto`, or a scheme.
     pub codec: String,
+    /// How what was stored was encrypted, and how the key was guarded; `None` if it was
+    /// not.
+    #[serde(default)]
+    pub encryption: Option<String>,
     /// The scratch directory, whether or not the backend uses it.
     pub scratch: String,
 }
@@ -334,6 +338,9 @@ impl fmt::Display for Report {
         )?;
         if self.setting.codec != "off" {
             writeln!(f, "codec {}: {}", self.setting.codec, self.encoded)?;
+        }
+        if let Some(encryption) = &self.setting.encryption {
+            writeln!(f, "encrypted: {encryption}")?;
         }
         match (&self.mismatch, self.verified) {
             (Some(mismatch), _) => write!(f, "WRONG: {mismatch}"),

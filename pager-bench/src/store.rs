@@ -110,6 +110,16 @@ impl Store {
         }
     }
 
+    /// How the pager encrypts what it has stored, and how the key is guarded; `None` if it
+    /// does not.
+    #[must_use]
+    pub fn encryption(&self) -> Option<String> {
+        match self {
+            Self::None | Self::Peer(..) => None,
+            Self::Pager(pager) => pager.encryption().map(|how| how.to_string()),
+        }
+    }
+
     /// Says that a chunk will be taken soon.
     pub fn prefetch<C>(&self, stored: &Stored<C>) {
         match (self, stored) {

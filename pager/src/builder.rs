@@ -28,6 +28,8 @@ pub struct PagerBuilder {
     pub(crate) allow_memory_fs: bool,
     #[cfg(feature = "file")]
     pub(crate) checksums: Option<bool>,
+    #[cfg(feature = "encryption")]
+    pub(crate) encryption: bool,
     #[cfg(feature = "file")]
     pub(crate) io: pager_file::IoChoice,
     #[cfg(feature = "swap")]
@@ -239,17 +241,21 @@ impl PagerBuilder {
     /// # Errors
     ///
     /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) if the backend
-    /// asked for, or the one that a setting is for, is not in the build; and
-    /// those of [`Pager::set_scratch_dir`] if a scratch directory was named;
-    /// [`Error::Contradiction`] for a shared budget and a setting of one of its own.
+    /// asked for, or the one that a setting is for, is not in the build;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if encryption was asked for and
+    /// cannot be had with it; those of [`Pager::set_scratch_dir`] if a scratch directory
+    /// was named; [`Error::Contradiction`] for a shared budget and a setting of one of
+    /// its own.
     pub fn build(mut self) -> Result<Pager> {
         if self.shared_budget.is_some() && self.has_own_budget {
             return Err(Error::Contradiction {
                 what: "a shared budget, and the size, watermarks, threads or account of one of its own",
             });
         }
+        self.check_encryption()?;
         if let Some(choice) = self.backend {
-            let kind = choice.resolve(self.scratch_dir.as_deref()).enabled()?;
+            let resolve = || choice.resolve(self.scratch_dir.as_deref());
+            let kind = self.only_backend().unwrap_or_else(resolve).enabled()?;
             self.backend = Some(kind.into());
         }
         let concerns_file =

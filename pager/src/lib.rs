@@ -57,7 +57,7 @@
 //! choice    one of them, or whichever does its work here
 //! diagnose  what about this machine and process matters to paging
 //! preset    which strategies they use
-//! builder   what a Pager may be told
+//! builder   what a Pager may be told  (encryption: that nothing leaves without)
 //! layer     what lies over every backend: the codec, if it is in the build
 //! pager     Pager: page out, read, take, choose
 //! selector  the backend that the next page-out goes to
@@ -78,6 +78,7 @@ mod budget;
 mod builder;
 mod choice;
 pub mod diagnose;
+mod encryption;
 pub mod global;
 mod handle;
 mod kind;
@@ -117,6 +118,8 @@ pub use stats::PagerStats;
 
 #[cfg(feature = "pressure")]
 pub use pager_core::PressureStats;
+#[cfg(feature = "encryption")]
+pub use pager_core::SecretGuards;
 #[cfg(feature = "codec")]
 pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{
@@ -124,6 +127,8 @@ pub use pager_core::{
     MemoryAccount, Residency, ResidencyStats, Result, Reuse, ScratchProblem, Stats, TakeError,
     Usage, default_budget_bytes,
 };
+#[cfg(feature = "encryption")]
+pub use pager_file::Encryption;
 #[cfg(feature = "file")]
 pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};
 #[cfg(feature = "swap")]

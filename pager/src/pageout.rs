@@ -33,7 +33,7 @@ pub struct PageoutOptions<'a> {
 /// One page-out through the registry of the backend that it is for.
 macro_rules! through {
     ($self:ident, |$options:ident| $pageout:expr, $wrap:ident) => {
-        match $self.kind().enabled()? {
+        match $self.pager.usable($self.kind())? {
             #[cfg(feature = "swap")]
             BackendKind::Swap => {
                 let $options = $self.of($self.pager.swap.options());

@@ -40,6 +40,8 @@ pub struct Pager {
     preset: Preset,
     #[cfg(feature = "codec")]
     codec: crate::Codec,
+    #[cfg(feature = "encryption")]
+    pub(crate) encryption: bool,
     /// The process that made it: a forked child is refused.
     owner: ProcessStamp,
     /// One budget over the payloads of every backend.
@@ -68,15 +70,18 @@ impl Pager {
     /// What the builder has checked.
     pub(crate) fn from_settings(settings: PagerBuilder) -> Self {
         let residency = settings.residency();
-        let backend = match settings.backend {
-            Some(choice) => choice.resolve(settings.scratch_dir.as_deref()),
-            None => BackendKind::first_enabled(),
+        let backend = match (settings.only_backend(), settings.backend) {
+            (Some(kind), _) => kind,
+            (None, Some(choice)) => choice.resolve(settings.scratch_dir.as_deref()),
+            (None, None) => BackendKind::first_enabled(),
         };
         Self {
             selector: Selector::new(backend),
             preset: settings.preset,
             #[cfg(feature = "codec")]
             codec: settings.layer.codec,
+            #[cfg(feature = "encryption")]
+            encryption: settings.encryption,
             owner: ProcessStamp::current(),
             #[cfg(feature = "swap")]
             swap: pager_core::Registry::with_residency(
@@ -89,6 +94,8 @@ impl Pager {
                 io: settings.io,
                 quota_bytes: settings.quota_bytes,
                 checksums: settings.checksums.unwrap_or(true),
+                #[cfg(feature = "encryption")]
+                encryption: settings.encryption,
                 allow_memory_fs: settings.allow_memory_fs,
                 slack_bytes: settings.slack_bytes,
                 layer: settings.layer,
@@ -117,14 +124,16 @@ impl Pager {
     ///
     /// # Errors
     ///
-    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled), and
-    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a forked child;
-    /// the selection is then as it was.
+    /// [`Error::BackendDisabled`](crate::Error::BackendDisabled);
+    /// [`Error::Unsupported`](crate::Error::Unsupported) of a backend that does not
+    /// encrypt, if that was asked for; and
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a forked child. The
+    /// selection is then as it was.
     pub fn set_backend(&self, kind: BackendKind) -> Result<()> {
         if !self.owner.is_current() {
             return Err(Error::ForeignProcess);
         }
-        self.selector.set(kind.enabled()?);
+        self.selector.set(self.usable(kind)?);
         Ok(())
     }
 

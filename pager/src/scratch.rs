@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) io: IoChoice,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) checksums: bool,
+    #[cfg(feature = "encryption")]
+    pub(crate) encryption: bool,
     pub(crate) allow_memory_fs: bool,
     pub(crate) slack_bytes: Option<u64>,
     pub(crate) layer: Layer,
@@ -196,6 +198,8 @@ impl Settings {
             .io(self.io)
             .checksums(self.checksums)
             .allow_memory_fs(self.allow_memory_fs);
+        #[cfg(feature = "encryption")]
+        let config = config.encryption(self.encryption);
         let config = match self.quota_bytes {
             Some(quota_bytes) => config.quota_bytes(quota_bytes),
             None => config,

@@ -70,6 +70,9 @@ struct Args {
     /// What is done with chunks on their way out: off, auto, or a scheme by name.
     #[arg(long, default_value_t)]
     codec: Codec,
+    /// Encrypt what the file backend stores.
+    #[arg(long)]
+    encrypt: bool,
     /// Share of all chunks that are dropped as soon as they are paged out.
     #[arg(long, default_value_t = 0.0)]
     die_young: f64,
@@ -143,11 +146,20 @@ fn main() -> ExitCode {
 fn merge(args: &Args) -> Result<ExitCode> {
     let config = config(args)?;
     // Asked once: a choice that is made twice may differ.
+    let resolve = |choice: BackendChoice| match (choice, args.encrypt) {
+        // What the pager takes, too.
+        (BackendChoice::Auto, true) => BackendKind::File,
+        (choice, _) => choice.resolve(Some(&scratch(args))),
+    };
     let place = match args.backend {
         Backing::None => Place::None,
-        Backing::Pager(choice) => Place::Pager(choice.resolve(Some(&scratch(args)))),
+        Backing::Pager(choice) => Place::Pager(resolve(choice)),
         Backing::Peer(kind) => Place::Peer(kind),
     };
+    ensure!(
+        !args.encrypt || matches!(place, Place::Pager(BackendKind::File)),
+        "--encrypt is for --backend file: nothing else is encrypted"
+    );
     ensure_room(args, place, &config)?;
     let store = store(args, place)?;
     let (outcome, chunks) = match args.chunks {
@@ -162,6 +174,7 @@ fn merge(args: &Args) -> Result<ExitCode> {
         io_threads: args.io_threads,
         checksums: !args.no_checksums,
         codec: args.codec.to_string(),
+        encryption: store.encryption(),
         scratch: scratch.display().to_string(),
     };
     let report = Report::new(setting, &config, Host::describe(&scratch), &outcome);
@@ -235,6 +248,7 @@ fn store(args: &Args, place: Place) -> Result<Store> {
         .preset(args.preset)
         .io_threads(args.io_threads)
         .codec(args.codec)
+        .encryption(args.encrypt)
         .checksums(!args.no_checksums);
     if let Some(budget) = args.budget {
         builder = builder.budget_bytes(usize::try_from(budget.as_u64())?);

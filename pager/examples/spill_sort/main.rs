@@ -72,6 +72,10 @@ struct Options {
     #[cfg(feature = "codec")]
     #[arg(long, default_value_t)]
     codec: pager::Codec,
+    /// Encrypt what goes to scratch files, the only place then.
+    #[cfg(feature = "encryption")]
+    #[arg(long)]
+    encrypt: bool,
 }
 
 fn main() -> ExitCode {
@@ -137,6 +141,10 @@ fn make_pager(options: &Options, plan: &Plan) -> pager::Result<Pager> {
     #[cfg(feature = "codec")]
     {
         builder = builder.codec(options.codec);
+    }
+    #[cfg(feature = "encryption")]
+    {
+        builder = builder.encryption(options.encrypt);
     }
     if options.preset == Preset::Fast {
         let pager_bytes = usize::try_from(plan.pager_bytes).unwrap_or(usize::MAX);

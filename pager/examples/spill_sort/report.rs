@@ -120,6 +120,10 @@ fn print_pager(summary: &Summary<'_>) -> Result<(), OutputError> {
     ))?;
     #[cfg(feature = "codec")]
     print_codec(&summary.pager.codec_stats())?;
+    #[cfg(feature = "encryption")]
+    if let Some(encryption) = summary.pager.encryption() {
+        print(format_args!("encrypted  {encryption}"))?;
+    }
     print(format_args!(
         "paged in   {} in {} range reads and {} takes",
         size(total.read_bytes + total.taken_bytes),

@@ -103,7 +103,7 @@ const COMBINATIONS: [&[&str]; 5] = [
     &["--no-default-features"],
     &["--no-default-features", "--features", "swap"],
     &["--no-default-features", "--features", "file"],
-    &["--features", "codec"],
+    &["--features", "codec,encryption"],
     &["--features", "pressure"],
 ];
 
