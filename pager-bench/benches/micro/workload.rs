@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use pager_bench::buffer::Buffer;
 use pager_bench::data::{ChunkId, DataKind, Generator};
-use pager_bench::merge::mix;
+use pager_bench::merge::combine;
 use pager_bench::{CHUNK_BYTES, CHUNK_WORDS};
 
 use crate::setup::random_words;
@@ -35,8 +35,12 @@ pub(crate) fn all(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(2 * CHUNK_BYTES as u64));
     let inputs = [random_words(CHUNK_WORDS), random_words(CHUNK_WORDS)];
     let mut outputs = [Vec::new(), Vec::new()];
-    group.bench_function("mix", |bencher| {
-        bencher.iter(|| mix(black_box(&inputs), &mut outputs).expect("there is memory"));
-    });
+    for kind in [DataKind::Random, DataKind::Lineitem] {
+        group.bench_function(format!("combine/{kind}"), |bencher| {
+            bencher.iter(|| {
+                combine(kind, black_box(&inputs), &mut outputs).expect("there is memory");
+            });
+        });
+    }
     group.finish();
 }

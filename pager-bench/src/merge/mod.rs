@@ -8,18 +8,21 @@
 //!
 //! ```text
 //! config   what to run
+//! combine  what is made of a pair of chunks
 //! worker   one thread's share: build, merge, check
 //! mod      all threads, phase by phase, with the figures
 //! ```
 
+mod combine;
 mod config;
 mod worker;
 
 use std::panic;
 use std::thread;
 
+pub use combine::combine;
 pub use config::{Config, doomed_below, is_doomed};
-pub use worker::{Wrong, mix};
+pub use worker::Wrong;
 
 use pager::{CodecStats, ResidencyStats};
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use pager::Reuse;
 
+use super::combine::combine;
 use super::{Config, is_doomed};
 use crate::CHUNK_WORDS;
 use crate::buffer::Buffer;
@@ -11,11 +12,6 @@ use crate::data::{ChunkId, Generator};
 use crate::measure::{Latencies, Operation};
 use crate::store::{Store, Stored};
 use crate::verify::{Mismatch, compare};
-
-/// Words that are mixed at a time: few enough that memcpy does not take them to the
-/// string instructions, which are slow over some distances, and the program's own work
-/// would hide what the pager does.
-const PIECE_WORDS: usize = 128;
 
 /// An output chunk that is not what the inputs imply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +175,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
             self.latencies
                 .time(Operation::Take, || store.take(stored, input))?;
         }
-        mix(&self.inputs, &mut self.outputs)?;
+        combine(self.config.data, &self.inputs, &mut self.outputs)?;
         self.merged_count += 2;
         // Whoever reads the output does so when all of the input is merged.
         let reuse = if self.config.hints {
@@ -231,7 +227,7 @@ impl<'a, C: Buffer> Worker<'a, C> {
                 };
                 input.fill(self.generator.blocks(id), CHUNK_WORDS)?;
             }
-            mix(&self.inputs, &mut self.outputs)?;
+            combine(self.config.data, &self.inputs, &mut self.outputs)?;
             for (output, stored) in pair.chunks.into_iter().enumerate() {
                 let found = &mut self.inputs[output];
                 self.store.take(stored, found)?;
@@ -258,56 +254,10 @@ impl<'a, C: Buffer> Worker<'a, C> {
     }
 }
 
-/// Makes both outputs from both inputs, which have the same length.
-///
-/// Every word of either output depends on the words of both inputs at its place,
-/// so that no word and no order of the inputs can be wrong unseen; random inputs
-/// make random outputs.
-///
-/// # Errors
-///
-/// No memory.
-pub fn mix<C: Buffer>(inputs: &[C; 2], outputs: &mut [C; 2]) -> pager_core::Result<()> {
-    let (a, b) = (inputs[0].elements(), inputs[1].elements());
-    let [first, second] = outputs;
-    for output in [&mut *first, &mut *second] {
-        output.forget();
-        output.reserve_words(a.len())?;
-    }
-    let mut pieces = [[0u64; PIECE_WORDS]; 2];
-    for (a, b) in a.chunks(PIECE_WORDS).zip(b.chunks(PIECE_WORDS)) {
-        let [sums, differences] = &mut pieces;
-        for (((sum, difference), a), b) in sums.iter_mut().zip(differences).zip(a).zip(b) {
-            *sum = a.wrapping_add(b.rotate_left(17));
-            *difference = b.wrapping_sub(a.rotate_left(41));
-        }
-        first.append_words(&pieces[0][..a.len()])?;
-        second.append_words(&pieces[1][..a.len()])?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::DataKind;
-
-    #[test]
-    fn every_input_word_shows_in_both_outputs() {
-        let inputs = [vec![3u64; 600], vec![5u64; 600]];
-        let mut before = [Vec::new(), Vec::new()];
-        mix(&inputs, &mut before).unwrap();
-        for (side, place) in [(0, 0), (0, 599), (1, 512), (1, 599)] {
-            let mut changed = inputs.clone();
-            changed[side][place] ^= 1;
-            let mut after = [Vec::new(), Vec::new()];
-            mix(&changed, &mut after).unwrap();
-            for output in 0..2 {
-                assert_ne!(before[output][place], after[output][place]);
-                assert_eq!(before[output].len(), 600);
-            }
-        }
-    }
 
     #[test]
     fn one_wrong_word_in_the_output_is_reported_with_its_place() {
