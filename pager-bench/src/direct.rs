@@ -5,6 +5,7 @@
 //! it is dropped.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -14,17 +15,25 @@ use pager_core::ChunkBuf;
 use crate::data::{BLOCK_WORDS, Stream};
 use crate::{CHUNK_BYTES, CHUNK_WORDS};
 
-/// The directory given, else that of `PAGER_SCRATCH`, else `/var/tmp`.
+/// The directory given, else the first that `PAGER_SCRATCH` names, else `/var/tmp`.
 #[must_use]
 pub fn scratch_or_default(given: Option<&Path>) -> PathBuf {
     let named = given.map(Path::to_owned);
-    named
-        .or_else(|| {
-            env::var_os("PAGER_SCRATCH")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        })
-        .unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    named.unwrap_or_else(|| scratch_list(None).swap_remove(0))
+}
+
+/// The directories of the list given, else of `PAGER_SCRATCH`, else `/var/tmp`: at least
+/// one.
+#[must_use]
+pub fn scratch_list(given: Option<&OsStr>) -> Vec<PathBuf> {
+    let named = given.map(OsStr::to_owned);
+    let list = named.or_else(|| env::var_os("PAGER_SCRATCH"));
+    let listed = list.as_deref().map(env::split_paths).into_iter().flatten();
+    let mut directories: Vec<PathBuf> = listed.filter(|it| !it.as_os_str().is_empty()).collect();
+    if directories.is_empty() {
+        directories.push(PathBuf::from("/var/tmp"));
+    }
+    directories
 }
 
 /// A buffer of `words` random words, aligned as direct I/O wants it.

@@ -29,6 +29,7 @@
 //! config    where files live, how they are laid out, how large they get
 //! scratch   the private directory: locked, swept, removed
 //! backend   FileBackend over the two modes
+//! set       FileSet: several directories as one backend
 //! segment   the default mode: extents in a few large files
 //! seed      the published strategy: one file per payload
 //! quota     bytes that may be stored
@@ -45,7 +46,6 @@ mod backend;
 mod config;
 #[cfg(unix)]
 mod diagnose;
-#[cfg(unix)]
 mod quota;
 #[cfg(unix)]
 mod scratch;
@@ -53,6 +53,7 @@ mod scratch;
 mod seed;
 #[cfg(unix)]
 mod segment;
+mod set;
 #[cfg(unix)]
 mod size_limit;
 mod stats;
@@ -63,6 +64,7 @@ pub use backend::{FileBackend, FileSlot};
 pub use config::{FileConfig, FileMode, IoChoice, UnknownName};
 #[cfg(unix)]
 pub use segment::{SegmentIo, SegmentStats};
+pub use set::{DirectoryState, DirectoryStats, FileSet, FileSetSlot};
 #[cfg(feature = "encryption")]
 pub use stats::Encryption;
 pub use stats::{FileStats, IoMode, Reaped};

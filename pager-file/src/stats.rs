@@ -50,6 +50,31 @@ impl FileStats {
     }
 }
 
+impl FileStats {
+    /// Those of two directories together: buffered if one of them is, and bounded if both
+    /// are.
+    pub(crate) fn plus(mut self, other: Self) -> Self {
+        if other.io != self.io {
+            self.io = IoMode::Buffered;
+        }
+        if other.io_reason != self.io_reason {
+            self.io_reason = "it is not the same in all directories".into();
+        }
+        self.stored_bytes += other.stored_bytes;
+        let both = self.quota_bytes.zip(other.quota_bytes);
+        self.quota_bytes = both.map(|(one, other)| one.saturating_add(other));
+        self.files += other.files;
+        self.failed_removals += other.failed_removals;
+        self.reaped.add(other.reaped);
+        #[cfg(unix)]
+        {
+            let both = self.segments.zip(other.segments);
+            self.segments = both.map(|(one, other)| one.plus(other));
+        }
+        self
+    }
+}
+
 /// How what is stored is encrypted.
 #[cfg(feature = "encryption")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,4 +142,16 @@ pub struct Reaped {
     /// Whether directories are left that nobody has looked at: there are many, and a
     /// thread is at it, or the system does not let us list the root.
     pub unfinished: bool,
+}
+
+impl Reaped {
+    /// Adds what was found in another root.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.directories += other.directories;
+        self.files += other.files;
+        self.freed_bytes += other.freed_bytes;
+        self.live_directories += other.live_directories;
+        self.failed_directories += other.failed_directories;
+        self.unfinished |= other.unfinished;
+    }
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pager_core::{Error, Registry, Residency};
-use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use pager_file::{FileBackend, FileConfig, FileMode, FileSet, IoChoice};
 use pager_testkit::Expectations;
 use tempfile::TempDir;
 
@@ -40,6 +40,33 @@ pager_testkit::conformance_tests! {
         let residency = Residency::builder().budget_bytes(budget_bytes).build();
         let backend = FileBackend::open(FileConfig::new(scratch.path())).unwrap();
         (Registry::with_residency(backend, &residency), scratch)
+    }
+}
+
+fn open_two(mode: FileMode) -> (FileSet, [TempDir; 2]) {
+    let scratch = [(); 2].map(|()| tempfile::tempdir_in("/var/tmp").unwrap());
+    let config = |root: &TempDir| FileConfig::new(root.path()).mode(mode);
+    let set = FileSet::open(scratch.iter().map(config)).unwrap();
+    (set, scratch)
+}
+
+pager_testkit::conformance_tests! {
+    expecting Expectations::none().keeps_capacity();
+    fn two_directories_conform(
+        #[values(FileMode::Segments, FileMode::Seed)] mode: FileMode,
+    ) -> (Registry<FileSet>, [TempDir; 2]) {
+        let (set, scratch) = open_two(mode);
+        (Registry::new(set), scratch)
+    }
+}
+
+pager_testkit::conformance_tests! {
+    fn two_directories_conform_under_a_budget(
+        #[values(0, 100 << 10, 64 << 20)] budget_bytes: usize,
+    ) -> (Registry<FileSet>, [TempDir; 2]) {
+        let (set, scratch) = open_two(FileMode::Segments);
+        let residency = Residency::builder().budget_bytes(budget_bytes).build();
+        (Registry::with_residency(set, &residency), scratch)
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use common::names;
 use pager_core::codec::{Codec, Compressed, Scheme};
 use pager_core::{Backend, Registry, Result};
-use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use pager_file::{FileBackend, FileConfig, FileMode, FileSet, IoChoice};
 use pager_testkit::campaign::{Depth, every_fault};
 use pager_testkit::scenario::Subject;
 use pager_testkit::syscalls::{Call, Errno, Fault, Injection, Mishap};
@@ -41,18 +41,22 @@ impl Files {
     fn scratch(&self) -> std::path::PathBuf {
         self.root.path().join("scratch")
     }
+
+    fn config(&self) -> FileConfig {
+        // Freed extents go back to the file system at once, by a thread.
+        let config = FileConfig::new(self.scratch())
+            .slack_bytes(0)
+            .quota_bytes(1 << 30)
+            .allow_memory_fs(self.allow_memory_fs);
+        (self.configure)(config)
+    }
 }
 
 impl Subject for Files {
     type Backend = FileBackend;
 
     fn open(&self) -> Result<FileBackend> {
-        // Freed extents go back to the file system at once, by a thread.
-        let config = FileConfig::new(self.scratch())
-            .slack_bytes(0)
-            .quota_bytes(1 << 30)
-            .allow_memory_fs(self.allow_memory_fs);
-        FileBackend::open((self.configure)(config))
+        FileBackend::open(self.config())
     }
 
     fn housekeep(&self, backend: &FileBackend) -> Result<()> {
@@ -104,6 +108,36 @@ impl Subject for Encoded {
 
     fn left_behind(&self) -> Vec<String> {
         self.0.left_behind()
+    }
+}
+
+/// Two directories as one backend.
+struct Two([Files; 2]);
+
+impl Subject for Two {
+    type Backend = FileSet;
+
+    fn open(&self) -> Result<FileSet> {
+        FileSet::open(self.0.each_ref().map(Files::config))
+    }
+
+    fn housekeep(&self, set: &FileSet) -> Result<()> {
+        set.reap()?;
+        set.trim().map(drop)
+    }
+
+    fn held(&self, set: &FileSet) -> Vec<(&'static str, u64)> {
+        let directories = set.directories();
+        let in_flight = directories.iter().map(|it| it.in_flight_bytes).sum();
+        let mut held = vec![("bytes in flight", in_flight)];
+        for (files, backend) in self.0.iter().zip(set.backends()) {
+            held.extend(files.held(backend));
+        }
+        held
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        self.0.iter().flat_map(Files::left_behind).collect()
     }
 }
 
@@ -173,6 +207,22 @@ fn beneath_a_codec_nothing_is_lost_and_nothing_is_left_either(
     let name = format!("file {} beneath a codec", kind.name);
     let tally = every_fault(&name, &subject, budget_bytes, Depth::AtMost(1));
     assert!(tally.of(Call::Pwritev) > 0 && tally.of(Call::Pread) > 0);
+}
+
+#[rstest]
+fn on_two_directories_nothing_is_lost_and_nothing_is_left_either(
+    #[values(SEED, DIRECT, UNVERIFIED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    let name = format!("two directories, {}", kind.name);
+    for (place, depth) in [(DISK, Depth::AtMost(1)), (MEMORY, Depth::AtMost(3))] {
+        let place = Path::new(place);
+        if place.is_dir() {
+            let subject = Two([(); 2].map(|()| Files::new(place, kind.configure)));
+            let tally = every_fault(&name, &subject, budget_bytes, depth);
+            assert!(tally.of(Call::Pread) > 0 && tally.of(Call::Pwritev) > 0);
+        }
+    }
 }
 
 #[rstest]
@@ -293,4 +343,19 @@ fn every_call_may_fail_at_every_occurrence_and_nothing_is_left(
 ) {
     campaign(MEMORY, kind, budget_bytes, Depth::Everything);
     campaign(DISK, kind, budget_bytes, Depth::AtMost(10));
+}
+
+#[rstest]
+#[ignore = "takes long: every call at every occurrence"]
+fn every_call_may_fail_at_every_occurrence_on_two_directories_and_nothing_is_left(
+    #[values(SEED, DIRECT, BUFFERED, UNVERIFIED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    let place = Path::new(MEMORY);
+    if !place.is_dir() {
+        return common::skip(&format!("there is no {MEMORY}"));
+    }
+    let name = format!("two directories, {}", kind.name);
+    let subject = Two([(); 2].map(|()| Files::new(place, kind.configure)));
+    every_fault(&name, &subject, budget_bytes, Depth::Everything);
 }

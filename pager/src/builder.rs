@@ -24,6 +24,8 @@ pub struct PagerBuilder {
     pub(crate) backend: Option<BackendChoice>,
     pub(crate) preset: Preset,
     pub(crate) scratch_dir: Option<PathBuf>,
+    #[cfg(feature = "file")]
+    pub(crate) scratch_dirs: Option<Vec<pager_file::FileConfig>>,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) allow_memory_fs: bool,
     #[cfg(feature = "file")]
@@ -41,6 +43,7 @@ pub struct PagerBuilder {
     #[cfg(feature = "swap")]
     pub(crate) warm_bytes: Option<usize>,
     pub(crate) budget_bytes: Option<usize>,
+    pub(crate) io_threads: Option<usize>,
     pub(crate) residency: ResidencyBuilder,
     /// Whether anything was said of a budget of its own.
     has_own_budget: bool,
@@ -66,11 +69,63 @@ impl PagerBuilder {
     /// Where the file backend makes its scratch directory. [`build`](Self::build)
     /// opens it at once, so that a bad one is an error then.
     ///
-    /// Default: the environment variable `PAGER_SCRATCH`, else `/var/tmp`,
-    /// opened by the first page-out to file.
+    /// Default: those of the environment variable `PAGER_SCRATCH`, a list separated by
+    /// colons, else `/var/tmp`, opened by the first page-out to file.
     pub fn scratch_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.scratch_dir = Some(path.into());
+        #[cfg(feature = "file")]
+        {
+            self.scratch_dirs = None;
+        }
         self
+    }
+
+    /// Several scratch directories, on as many devices: each payload goes to the one
+    /// where it is through soonest. One that is full, fails or hardly answers is left out
+    /// for a while. Each is a path, or a [`FileConfig`](pager_file::FileConfig) with a
+    /// quota or a weight of its own; how bytes move is this builder's matter, and
+    /// [`quota_bytes`](Self::quota_bytes) bounds all of them together. Takes the place of
+    /// [`scratch_dir`](Self::scratch_dir), and is opened when that would be; an empty list
+    /// is an error then.
+    ///
+    /// The default number of I/O threads is two for each.
+    ///
+    /// ```
+    /// use pager::{BackendKind, FileConfig, Pager};
+    ///
+    /// # let scratch = tempfile::tempdir_in("/var/tmp")?;
+    /// # let (nvme, disk) = (scratch.path().join("nvme"), scratch.path().join("disk"));
+    /// let pager = Pager::builder()
+    ///     .backend(BackendKind::File)
+    ///     .scratch_dirs([FileConfig::new(nvme).quota_bytes(64 << 30), disk.into()])
+    ///     .build()?;
+    /// for directory in pager.stats().scratch {
+    ///     println!("{directory}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "file")]
+    pub fn scratch_dirs<R: Into<pager_file::FileConfig>>(
+        mut self,
+        roots: impl IntoIterator<Item = R>,
+    ) -> Self {
+        self.scratch_dirs = Some(roots.into_iter().map(Into::into).collect());
+        self.scratch_dir = None;
+        self
+    }
+
+    /// The scratch roots that were named.
+    pub(crate) fn scratch_roots(&self) -> Vec<PathBuf> {
+        #[allow(unused_mut, reason = "a build may have no file backend")]
+        let mut roots: Vec<PathBuf> = self.scratch_dir.iter().cloned().collect();
+        #[cfg(feature = "file")]
+        roots.extend(
+            self.scratch_dirs
+                .iter()
+                .flatten()
+                .map(|it| it.root().to_owned()),
+        );
+        roots
     }
 
     /// Bytes that the file backend may store. Default: as many as fit.
@@ -167,9 +222,10 @@ impl PagerBuilder {
         self
     }
 
-    /// Number of background threads, started at first use. Default: 2.
+    /// Number of background threads, started at first use. Default: 2, or two for each
+    /// scratch directory if there are several.
     pub fn io_threads(mut self, io_threads: usize) -> Self {
-        self.residency = self.residency.io_threads(io_threads);
+        self.io_threads = Some(io_threads);
         self.has_own_budget = true;
         self
     }
@@ -233,7 +289,19 @@ impl PagerBuilder {
             Preset::Seed => 0,
         };
         let budget_bytes = self.budget_bytes.unwrap_or_else(default_bytes);
-        self.residency.clone().budget_bytes(budget_bytes).build()
+        let io_threads = self.io_threads.unwrap_or_else(|| 2 * self.device_count());
+        let residency = self.residency.clone().io_threads(io_threads);
+        residency.budget_bytes(budget_bytes).build()
+    }
+
+    /// How many devices payloads may go to at once, as far as that is said.
+    fn device_count(&self) -> usize {
+        let named = self.scratch_roots().len();
+        #[cfg(feature = "file")]
+        if named == 0 {
+            return pager_file::FileConfig::all_from_env().len();
+        }
+        named.max(1)
     }
 
     /// Makes the pager.
@@ -254,7 +322,7 @@ impl PagerBuilder {
         }
         self.check_encryption()?;
         if let Some(choice) = self.backend {
-            let resolve = || choice.resolve(self.scratch_dir.as_deref());
+            let resolve = || choice.resolve_in(&self.scratch_roots());
             let kind = self.only_backend().unwrap_or_else(resolve).enabled()?;
             self.backend = Some(kind.into());
         }
@@ -270,9 +338,15 @@ impl PagerBuilder {
             });
         }
         let scratch_dir = self.scratch_dir.clone();
+        #[cfg(feature = "file")]
+        let scratch_dirs = self.scratch_dirs.clone();
         let pager = Pager::from_settings(self);
         if let Some(root) = scratch_dir {
             pager.set_scratch_dir(root)?;
+        }
+        #[cfg(feature = "file")]
+        if let Some(configs) = scratch_dirs {
+            pager.set_scratch_roots(configs)?;
         }
         Ok(pager)
     }

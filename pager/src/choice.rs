@@ -10,7 +10,7 @@
 //! where swap would fill memory in silence.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::BackendKind;
@@ -66,6 +66,13 @@ impl BackendChoice {
     /// is looked at only if swap does not do.
     #[must_use]
     pub fn resolve(self, root: Option<&Path>) -> BackendKind {
+        let roots: Vec<PathBuf> = root.into_iter().map(Path::to_owned).collect();
+        self.resolve_in(&roots)
+    }
+
+    /// The same for scratch files in all of `roots`, or in the default ones if there is
+    /// none.
+    pub(crate) fn resolve_in(self, roots: &[PathBuf]) -> BackendKind {
         match self {
             Self::Kind(kind) => kind,
             Self::Auto => {
@@ -74,7 +81,7 @@ impl BackendChoice {
                     let mut findings = process.clone();
                     findings.extend(match kind {
                         BackendKind::Swap => diagnose::of_swap(),
-                        BackendKind::File => diagnose::of_file(root),
+                        BackendKind::File => diagnose::of_file(roots),
                     });
                     worst_of(&findings, kind.name())
                 })

@@ -24,7 +24,7 @@ pub enum Handle {
     Swap(pager_core::Handle<crate::layer::Layered<pager_swap::SwapBackend>>),
     /// A payload of the file backend.
     #[cfg(feature = "file")]
-    File(pager_core::Handle<crate::layer::Layered<pager_file::FileBackend>>),
+    File(pager_core::Handle<crate::layer::Layered<pager_file::FileSet>>),
 }
 
 /// Evaluates `$body` with `$inner` bound to the backend's own handle.

@@ -130,7 +130,10 @@ pub use pager_core::{
 #[cfg(feature = "encryption")]
 pub use pager_file::Encryption;
 #[cfg(feature = "file")]
-pub use pager_file::{self, FileBackend, FileConfig, FileMode, FileStats, IoChoice, Reaped};
+pub use pager_file::{
+    self, DirectoryState, DirectoryStats, FileBackend, FileConfig, FileMode, FileSet, FileStats,
+    IoChoice, Reaped,
+};
 #[cfg(feature = "swap")]
 pub use pager_swap::{self, SeedAdvice, SwapBackend, SwapMode, SwapStats};
 

@@ -72,7 +72,7 @@ impl Pager {
         let residency = settings.residency();
         let backend = match (settings.only_backend(), settings.backend) {
             (Some(kind), _) => kind,
-            (None, Some(choice)) => choice.resolve(settings.scratch_dir.as_deref()),
+            (None, Some(choice)) => choice.resolve_in(&settings.scratch_roots()),
             (None, None) => BackendKind::first_enabled(),
         };
         Self {
@@ -154,7 +154,7 @@ impl Pager {
     /// [`ScratchProblem::InUse`]: crate::ScratchProblem::InUse
     pub fn set_scratch_dir(&self, path: impl AsRef<Path>) -> Result<()> {
         #[cfg(feature = "file")]
-        return self.file.set_root(path.as_ref());
+        return self.set_scratch_roots(vec![pager_file::FileConfig::new(path.as_ref())]);
         #[cfg(not(feature = "file"))]
         {
             let _ = path;
@@ -162,17 +162,20 @@ impl Pager {
         }
     }
 
-    /// The directory of this process under the scratch root, if the file backend
-    /// has been opened; none in a forked child, for it is its parent's.
+    #[cfg(feature = "file")]
+    pub(crate) fn set_scratch_roots(&self, configs: Vec<pager_file::FileConfig>) -> Result<()> {
+        self.file.set_roots(configs)
+    }
+
+    /// The directory of this process under the scratch root, under the first of several,
+    /// if the file backend has been opened; none in a forked child, for it is its
+    /// parent's. [`PagerStats::scratch`] has them all.
     #[cfg(feature = "file")]
     #[must_use]
     pub fn scratch_dir(&self) -> Option<std::path::PathBuf> {
         let open = self.file.current()?;
-        Some(
-            crate::layer::beneath(open.backend())
-                .directory()
-                .to_path_buf(),
-        )
+        let mut backends = crate::layer::beneath(open.backend()).backends();
+        backends.next().map(|first| first.directory().to_owned())
     }
 
     /// Removes what processes that have died left under the scratch root. A
@@ -278,12 +281,16 @@ impl Pager {
         if !self.owner.is_current() {
             return PagerStats::new(self.selector.get(), None, None, ResidencyStats::default());
         }
-        PagerStats::new(
+        #[allow(unused_mut, reason = "a build may have no file backend")]
+        let mut stats = PagerStats::new(
             self.selector.get(),
             self.swap_totals(),
             self.file_totals(),
             self.residency.stats(),
-        )
+        );
+        #[cfg(feature = "file")]
+        stats.scratch.extend(self.file.directories());
+        stats
     }
 
     /// What the codec has done, over all backends. In a forked child, all figures are

@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use pager_core::{Error, ProcessStamp, Registry, Residency, Result, ScratchProblem, Stats, Usage};
-use pager_file::{FileBackend, FileConfig, FileMode, IoChoice};
+use pager_file::{DirectoryStats, FileConfig, FileMode, FileSet, IoChoice};
 
 use crate::Preset;
 use crate::layer::{Layer, Layered, beneath};
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
 }
 
 /// A registry, and by its count how many page-outs are under way in it.
-pub(crate) type OpenRegistry = Arc<Registry<Layered<FileBackend>>>;
+pub(crate) type OpenRegistry = Arc<Registry<Layered<FileSet>>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -77,33 +77,35 @@ impl ScratchCell {
         if let Some(open) = &self.read().open {
             return Ok(Arc::clone(open));
         }
-        let fresh = self.settings.open(FileConfig::from_env())?;
+        let fresh = self.settings.open(FileConfig::all_from_env())?;
         let open = Arc::clone(self.write().open.get_or_insert_with(|| Arc::clone(&fresh)));
         // If another thread was first, `fresh` is closed here, after the lock.
         Ok(open)
     }
 
     /// The registry, if one is open; none in a forked child.
-    pub(crate) fn current(&self) -> Option<Registry<Layered<FileBackend>>> {
+    pub(crate) fn current(&self) -> Option<Registry<Layered<FileSet>>> {
         self.check_owner().ok()?;
         self.read().open.as_deref().cloned()
     }
 
-    /// Opens `root`, and from then on pages out to it.
-    pub(crate) fn set_root(&self, root: &Path) -> Result<()> {
+    /// Opens the roots of `configs`, and from then on pages out to them.
+    pub(crate) fn set_roots(&self, configs: Vec<FileConfig>) -> Result<()> {
         self.check_owner()?;
-        if self.is_open_at(root) {
+        let roots: Vec<PathBuf> = configs.iter().map(|it| it.root().to_owned()).collect();
+        if self.is_open_at(&roots) {
             return Ok(());
         }
+        let root = roots.first().map_or(Path::new(""), |root| root);
         // Asked here too, lest a directory be made and removed in vain.
         if self.current().is_some_and(|open| open.live_handles() > 0) {
             return Err(in_use(root));
         }
-        let fresh = self.settings.open(FileConfig::new(root))?;
+        let fresh = self.settings.open(configs)?;
         match self.replace_idle(fresh) {
             Ok(_) => Ok(()),
             // Another thread may have asked for the same directory meanwhile.
-            Err(_) if self.is_open_at(root) => Ok(()),
+            Err(_) if self.is_open_at(&roots) => Ok(()),
             Err(_) => Err(in_use(root)),
         }
     }
@@ -141,6 +143,12 @@ impl ScratchCell {
         Some(stats)
     }
 
+    /// The scratch directories, each with what it holds; none in a forked child.
+    pub(crate) fn directories(&self) -> Vec<DirectoryStats> {
+        self.current()
+            .map_or_else(Vec::new, |open| beneath(open.backend()).directories())
+    }
+
     /// What the codec of the open registry and those before it has done.
     #[cfg(feature = "codec")]
     pub(crate) fn codec_stats(&self) -> pager_core::codec::CodecStats {
@@ -155,12 +163,15 @@ impl ScratchCell {
         stats
     }
 
-    /// Whether a directory is open under `root`, and still there: one that
+    /// Whether a directory is open under each of `roots`, and still there: one that
     /// somebody has removed is as good as none.
-    fn is_open_at(&self, root: &Path) -> bool {
+    fn is_open_at(&self, roots: &[PathBuf]) -> bool {
         self.current().is_some_and(|open| {
-            let backend = beneath(open.backend());
-            is_same_directory(backend.scratch_root(), root) && backend.directory().is_dir()
+            let backends = beneath(open.backend()).backends();
+            backends.len() == roots.len()
+                && backends.zip(roots).all(|(backend, root)| {
+                    is_same_directory(backend.scratch_root(), root) && backend.directory().is_dir()
+                })
         })
     }
 
@@ -183,8 +194,17 @@ impl ScratchCell {
 }
 
 impl Settings {
-    fn open(&self, config: FileConfig) -> Result<OpenRegistry> {
-        let backend = self.layer.over(FileBackend::open(self.apply_to(config))?);
+    fn open(&self, configs: Vec<FileConfig>) -> Result<OpenRegistry> {
+        let is_alone = configs.len() == 1;
+        let configs = configs.into_iter().map(|config| self.apply_to(config));
+        let set = match self.quota_bytes {
+            Some(bytes) if is_alone => {
+                FileSet::open(configs.map(|config| config.quota_bytes(bytes)))?
+            }
+            Some(bytes) => FileSet::open(configs)?.quota_bytes(bytes),
+            None => FileSet::open(configs)?,
+        };
+        let backend = self.layer.over(set);
         Ok(Arc::new(Registry::with_residency(backend, &self.residency)))
     }
 
@@ -200,10 +220,6 @@ impl Settings {
             .allow_memory_fs(self.allow_memory_fs);
         #[cfg(feature = "encryption")]
         let config = config.encryption(self.encryption);
-        let config = match self.quota_bytes {
-            Some(quota_bytes) => config.quota_bytes(quota_bytes),
-            None => config,
-        };
         match self.slack_bytes {
             Some(slack_bytes) => config.slack_bytes(slack_bytes),
             None => config,

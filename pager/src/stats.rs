@@ -20,6 +20,10 @@ pub struct PagerStats {
     /// The file backend, over all scratch directories that it has had; `None`
     /// if it is not in the build or was not needed so far.
     pub file: Option<Stats>,
+    /// Each scratch directory that the file backend has now: what it holds, how fast it
+    /// is, and whether it takes payloads.
+    #[cfg(feature = "file")]
+    pub scratch: Vec<pager_file::DirectoryStats>,
     /// The residency layer, which all backends share; each backend's own figures
     /// repeat it.
     pub residency: ResidencyStats,
@@ -43,6 +47,8 @@ impl PagerStats {
             total,
             swap,
             file,
+            #[cfg(feature = "file")]
+            scratch: Vec::new(),
             residency,
         }
     }
@@ -82,7 +88,8 @@ fn add_usage(sum: &mut Usage, more: &Usage) {
     sum.unreclaimable_bytes += more.unreclaimable_bytes;
 }
 
-/// One line for the selection, one for memory, and one for each backend.
+/// One line for the selection, one for memory, one for each backend, and one for each
+/// scratch directory if there are several.
 impl fmt::Display for PagerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let resident = &self.residency;
@@ -110,6 +117,12 @@ impl fmt::Display for PagerStats {
                     stats.failed_pageouts + stats.failed_reads,
                     stats.backend,
                 )?;
+            }
+        }
+        #[cfg(feature = "file")]
+        if self.scratch.len() > 1 {
+            for directory in &self.scratch {
+                write!(f, "\n{directory}")?;
             }
         }
         Ok(())

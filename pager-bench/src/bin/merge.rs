@@ -4,7 +4,7 @@
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -15,6 +15,7 @@ use clap::{Parser, ValueEnum};
 use pager::{BackendChoice, BackendKind, Codec, Pager, Preset};
 use pager_bench::buffer::Buffer;
 use pager_bench::data::DataKind;
+use pager_bench::direct::scratch_list;
 use pager_bench::measure::Host;
 use pager_bench::merge::{self, Config, Outcome};
 use pager_bench::peer::PeerKind;
@@ -50,7 +51,8 @@ struct Args {
     /// Do not say that outputs are wanted later than all inputs.
     #[arg(long)]
     no_hints: bool,
-    /// Scratch directory [default: PAGER_SCRATCH, else /var/tmp].
+    /// Scratch directory, or a list of them, separated by colons [default: PAGER_SCRATCH,
+    /// else /var/tmp].
     #[arg(long)]
     scratch: Option<PathBuf>,
     /// Memory that the workload holds its chunks in.
@@ -226,7 +228,12 @@ fn ensure_room(args: &Args, place: Place, config: &Config) -> Result<()> {
         u64::from(config.chain_chunks - merge::doomed_below(config.chain_chunks, config.die_young));
     let bytes = kept.saturating_mul(2 * CHUNK_BYTES as u64);
     if place.uses_files() {
-        ensure_disk("--chain-gib", bytes, usable_bytes(), &scratch(args))?;
+        let directories = scratch_list(args.scratch.as_deref().map(Path::as_os_str));
+        // As much goes to each, as far as they are alike.
+        let share_bytes = bytes / directories.len() as u64;
+        for directory in &directories {
+            ensure_disk("--chain-gib", share_bytes, usable_bytes(), directory)?;
+        }
     } else {
         ensure_machine("--chain-gib", bytes)?;
     }
@@ -254,13 +261,14 @@ fn store(args: &Args, place: Place) -> Result<Store> {
         builder = builder.budget_bytes(usize::try_from(budget.as_u64())?);
     }
     if let Some(scratch) = &args.scratch {
-        builder = builder.scratch_dir(scratch.as_path());
+        builder = builder.scratch_dirs(scratch_list(Some(scratch.as_os_str())));
     }
     let pager = builder.build().context("the pager could not be set up")?;
     Ok(Store::Pager(Box::new(pager)))
 }
 
-/// The scratch directory that the pager uses, by the same rule.
+/// The scratch directory that the pager uses, the first of several, by the same rule.
 fn scratch(args: &Args) -> PathBuf {
-    pager_bench::direct::scratch_or_default(args.scratch.as_deref())
+    let given = args.scratch.as_deref();
+    scratch_list(given.map(Path::as_os_str)).swap_remove(0)
 }

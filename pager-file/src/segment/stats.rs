@@ -52,6 +52,46 @@ pub struct SegmentStats {
     pub corrupt_reads: u64,
 }
 
+impl SegmentStats {
+    /// Those of two stores together: what one of them cannot do, they cannot.
+    pub(crate) fn plus(mut self, other: Self) -> Self {
+        self.io = match (self.io, other.io) {
+            (
+                SegmentIo::Direct { memory_align_bytes },
+                SegmentIo::Direct {
+                    memory_align_bytes: other_align_bytes,
+                },
+            ) => SegmentIo::Direct {
+                memory_align_bytes: memory_align_bytes.max(other_align_bytes),
+            },
+            (one, other) if one == other => one,
+            _ => SegmentIo::DropBehind,
+        };
+        if other.reason != self.reason {
+            "it is not the same in all directories".clone_into(&mut self.reason);
+        }
+        self.segment_count += other.segment_count;
+        self.logical_bytes += other.logical_bytes;
+        self.stored_bytes += other.stored_bytes;
+        self.freed_bytes += other.freed_bytes;
+        self.reserved_bytes += other.reserved_bytes;
+        let both = self.quota_bytes.zip(other.quota_bytes);
+        self.quota_bytes = both.map(|(one, other)| one.saturating_add(other));
+        self.write_calls += other.write_calls;
+        self.written_bytes += other.written_bytes;
+        self.read_calls += other.read_calls;
+        self.read_bytes += other.read_bytes;
+        self.allocate_calls += other.allocate_calls;
+        self.allocates_ahead &= other.allocates_ahead;
+        self.punch_calls += other.punch_calls;
+        self.punched_bytes += other.punched_bytes;
+        self.punches_holes &= other.punches_holes;
+        self.verifies &= other.verifies;
+        self.corrupt_reads += other.corrupt_reads;
+        self
+    }
+}
+
 /// Totals that threads add to. Relaxed throughout: statistics.
 #[derive(Debug, Default)]
 pub(super) struct Counters {

@@ -60,6 +60,37 @@ impl SmallDisk {
         })
     }
 
+    /// `major:minor` of its loop device.
+    pub(crate) fn device(&self) -> String {
+        let device = nix::sys::stat::stat(&self.mount_point).unwrap().st_dev;
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        format!("{major}:{minor}")
+    }
+
+    /// Takes the medium away under the mounted file system: its device has one block left,
+    /// so every read and write of others fails. (One without any is asked all the same,
+    /// and answers with zeros.) Whether that could be done.
+    pub(crate) fn pull_away(&self) -> bool {
+        let image = self._dir.path().join("image");
+        let image = File::options().write(true).open(image).unwrap();
+        let link = format!("/sys/dev/block/{}", self.device());
+        let name = fs::canonicalize(link).unwrap();
+        let node = Path::new("/dev").join(name.file_name().unwrap());
+        // A write that comes in between makes the image longer again.
+        (0..1000).any(|_| {
+            image.set_len(4096).unwrap();
+            let is_set = run("losetup", &["--set-capacity"], &[&node]);
+            let sectors = fs::read_to_string(name.join("size")).unwrap();
+            is_set && sectors.trim() == "8"
+        })
+    }
+
+    /// Makes it read-only for good, whoever has files open on it: what the file system
+    /// does by itself after an error. Whether that could be done.
+    pub(crate) fn abort(&self) -> bool {
+        run("mount", &["-o", "remount,abort"], &[&self.mount_point])
+    }
+
     /// Where a scratch root may be made.
     pub(crate) fn root(&self) -> PathBuf {
         self.mount_point.join("scratch")

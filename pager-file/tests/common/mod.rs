@@ -7,6 +7,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod process;
+pub(crate) mod throttle;
 
 use std::path::Path;
 

@@ -23,12 +23,12 @@
 mod judge;
 mod probe;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use pager_core::diagnose::{Finding, Severity, What, worst_of};
 
 /// Everything that matters to paging here, for scratch files in the default root:
-/// the directory that `PAGER_SCRATCH` names, else `/var/tmp`.
+/// the directories that `PAGER_SCRATCH` names, else `/var/tmp`.
 ///
 /// Reads some files under `/proc` and `/sys`, tries hints on a page of memory, and
 /// has a small payload go out to the scratch root and come back. Changes nothing,
@@ -36,19 +36,19 @@ pub use pager_core::diagnose::{Finding, Severity, What, worst_of};
 /// milliseconds; ask once, not for every page-out.
 #[must_use]
 pub fn diagnose() -> Vec<Finding> {
-    diagnose_in(None)
+    diagnose_in(&[])
 }
 
 /// The same for scratch files in `root`.
 #[must_use]
 pub fn diagnose_at(root: impl AsRef<Path>) -> Vec<Finding> {
-    diagnose_in(Some(root.as_ref()))
+    diagnose_in(&[root.as_ref().to_owned()])
 }
 
-fn diagnose_in(root: Option<&Path>) -> Vec<Finding> {
+fn diagnose_in(roots: &[PathBuf]) -> Vec<Finding> {
     let mut findings = of_process();
     findings.extend(of_swap());
-    findings.extend(of_file(root));
+    findings.extend(of_file(roots));
     findings
 }
 
@@ -68,17 +68,22 @@ pub(crate) fn of_swap() -> Vec<Finding> {
     Vec::new()
 }
 
-/// What the file backend says about a root, or the default one, if it is in the
-/// build.
-pub(crate) fn of_file(root: Option<&Path>) -> Vec<Finding> {
+/// What the file backend says about each root, or the default ones if there is none, if
+/// it is in the build.
+pub(crate) fn of_file(roots: &[PathBuf]) -> Vec<Finding> {
     #[cfg(feature = "file")]
-    return match root {
-        Some(root) => pager_file::FileBackend::diagnose(root),
-        None => pager_file::FileBackend::diagnose(pager_file::FileConfig::from_env().root()),
-    };
+    {
+        use pager_file::{FileBackend, FileConfig};
+
+        let default = FileConfig::all_from_env();
+        let default = default.iter().filter(|_| roots.is_empty());
+        let roots = roots.iter().map(PathBuf::as_path);
+        let all = roots.chain(default.map(FileConfig::root));
+        all.flat_map(FileBackend::diagnose).collect()
+    }
     #[cfg(not(feature = "file"))]
     {
-        let _ = root;
+        let _ = roots;
         Vec::new()
     }
 }
