@@ -98,6 +98,18 @@ fn codec_did_nothing(_: &Pager) -> bool {
     true
 }
 
+/// Whose directory is its parent's has no key.
+#[cfg(feature = "encryption")]
+fn is_not_encrypted(pager: &Pager) -> bool {
+    pager.encryption().is_none()
+}
+
+/// Without encryption there is nobody to ask.
+#[cfg(not(feature = "encryption"))]
+fn is_not_encrypted(_: &Pager) -> bool {
+    true
+}
+
 /// A page-out of any chunks is refused and leaves them.
 fn pages_nothing_out(pageout: impl Fn(&mut [Vec<u64>]) -> bool) -> bool {
     let mut chunks = [vec![1, 2, 3], Vec::new()];
@@ -157,6 +169,7 @@ const METHODS: &[Call<Inherited>] = &[
             .all(|pager| is_refused(pager.set_scratch_dir("/var/tmp")))
     }),
     ("Pager::codec_stats", |it| codec_did_nothing(it.pager)),
+    ("Pager::encryption", |it| is_not_encrypted(it.pager)),
     ("Pager::scratch_dir", |it| {
         it.pager.scratch_dir().is_none() && it.moving.scratch_dir().is_none()
     }),

@@ -21,6 +21,7 @@
 use std::time::Duration;
 
 use super::account::Lender;
+pub(crate) use super::kind::Kind;
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Bookkeeping that the budget does not feel; what is beyond it makes the room for
@@ -39,54 +40,6 @@ pub(super) struct Watermarks {
     /// With more than this dirty, the caller of `pageout` helps or waits; what
     /// lies between it and the whole budget is for read-ahead.
     pub(super) high: u8,
-}
-
-/// What memory is held for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// A payload, or a part of one, that is in memory only.
-    Dirty,
-    /// A copy of what is stored.
-    Clean,
-    /// A copy that read-ahead brought and nobody has used.
-    ReadAhead,
-    /// An empty buffer, kept because it is warm.
-    Spare,
-    /// A buffer that a transfer uses.
-    Transfer,
-    /// A buffer that waits for the next transfer.
-    Idle,
-    /// What a backend works in besides the buffers of its transfers.
-    Workspace,
-    /// What is remembered of a payload, wherever its bytes are.
-    Bookkeeping,
-}
-
-impl Kind {
-    const COUNT: usize = Self::Bookkeeping as usize + 1;
-
-    /// Whether it counts as used, and the limit is its limit.
-    fn is_used(self) -> bool {
-        !matches!(
-            self,
-            Self::Transfer | Self::Idle | Self::Workspace | Self::Bookkeeping
-        )
-    }
-
-    /// The kind with this number, of those below [`COUNT`](Self::COUNT).
-    pub(super) fn of_number(number: u64) -> Self {
-        match number {
-            0 => Self::Dirty,
-            1 => Self::Clean,
-            2 => Self::ReadAhead,
-            3 => Self::Spare,
-            4 => Self::Transfer,
-            5 => Self::Idle,
-            6 => Self::Workspace,
-            _ => Self::Bookkeeping,
-        }
-    }
 }
 
 /// Why there was no room.

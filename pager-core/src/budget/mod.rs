@@ -33,6 +33,7 @@ mod charge;
 mod engine;
 mod fetches;
 mod group;
+mod kind;
 mod leave;
 mod ledger;
 mod limit;
@@ -43,6 +44,8 @@ mod pressure;
 mod queue;
 mod room;
 mod spares;
+#[cfg(all(test, pager_shuttle))]
+mod steps;
 mod tally;
 mod transfers;
 
@@ -352,30 +355,6 @@ impl Residency {
         self.owner.stop_watching();
         engine.pool().stop();
         self.flush()
-    }
-
-    /// One step of a background thread, on the calling thread.
-    #[cfg(all(test, pager_shuttle))]
-    pub(crate) fn step(&self) {
-        self.engine().step(engine::Preferred::Fetch);
-    }
-
-    /// Writes one payload, if one is dirty.
-    #[cfg(all(test, pager_shuttle))]
-    pub(crate) fn write_one(&self) {
-        self.engine().write_one(pageable::Patience::None);
-    }
-
-    /// Drops one clean copy, if there is one.
-    #[cfg(all(test, pager_shuttle))]
-    pub(crate) fn drop_one(&self) {
-        self.engine().free_one(leave::Unused::Goes);
-    }
-
-    /// Changes the budget without waiting for it to be kept.
-    #[cfg(all(test, pager_shuttle))]
-    pub(crate) fn change_budget(&self, budget_bytes: usize) {
-        self.engine().ledger.set_budget_bytes(budget_bytes);
     }
 
     /// Whether the last background write failed and none has succeeded since.
