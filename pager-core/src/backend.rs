@@ -218,7 +218,7 @@ impl Default for Preferences {
     }
 }
 
-/// The two kinds of memory a payload can live in.
+/// The kinds of memory a payload can live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChunkKind {
@@ -226,6 +226,8 @@ pub enum ChunkKind {
     Vec,
     /// A [`ChunkBuf`](crate::ChunkBuf) in an [`Arena`](crate::Arena).
     Buf,
+    /// Memory of somebody else's, who shares it.
+    Shared,
 }
 
 /// What a backend holds.

@@ -20,13 +20,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A range reaches outside the payload, is reversed, or overflows `usize`.
-    #[error("range of {len} words at {offset} is outside a payload of {payload_len} words")]
+    #[error("range of {len} elements at {offset} is outside a payload of {payload_len} elements")]
     OutOfBounds {
-        /// First word asked for.
+        /// First element asked for.
         offset: usize,
-        /// Words asked for; `usize::MAX` for a sum that overflows.
+        /// Elements asked for; `usize::MAX` for a sum that overflows.
         len: usize,
-        /// Words the payload has.
+        /// Elements the payload has.
         payload_len: usize,
     },
     /// The medium is full (`ENOSPC`, `EDQUOT`, `EFBIG`).
@@ -111,6 +111,15 @@ pub enum Error {
         call: Option<&'static str>,
         /// What the system said, where the system refused.
         source: Option<io::Error>,
+    },
+    /// The memory budget has no room that could be had without waiting, or no room for
+    /// more that cannot leave memory.
+    #[error("no room for {needed_bytes} bytes in a memory budget of {budget_bytes}")]
+    NoRoom {
+        /// Bytes that were wanted.
+        needed_bytes: u64,
+        /// Bytes of the whole budget.
+        budget_bytes: u64,
     },
     /// Memory for the result or for a buffer could not be had.
     #[error("no memory for {needed_bytes} bytes")]

@@ -51,6 +51,8 @@ mod registry;
 pub mod seam;
 mod sync;
 
+pub use bytemuck::Pod;
+
 pub use backend::{Backend, ChunkKind, InPlace, Preferences, Usage};
 #[cfg(feature = "pressure")]
 pub use budget::PressureStats;
@@ -63,5 +65,5 @@ pub use memory::{
     Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, ElementLayout, HUGE_PAGE_BYTES,
     HeapBuf, PAGE_BYTES, ProcessStamp, Secret, SecretGuards, SizeClass, Window,
 };
-pub use payload::{Chunk, Chunks, OwnedChunk, Payload};
+pub use payload::{Chunk, Chunks, Hint, OwnedChunk, Payload, Shared, SharedBytes, View};
 pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};

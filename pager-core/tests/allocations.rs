@@ -68,7 +68,7 @@ fn a_pageout_and_a_drop_allocate_the_entry_at_most() {
     let mut chunks = [Vec::with_capacity(64), Vec::with_capacity(64)];
     let counted = allocations(|| {
         chunks[0].extend_from_slice(&[1; 64]);
-        chunks[1].extend_from_slice(&[2; 64]);
+        chunks[1].extend_from_slice(&[2u64; 64]);
         drop(registry.pageout(&mut chunks).unwrap());
     });
     assert!(counted <= ROUNDS, "{counted} allocations");
@@ -85,7 +85,7 @@ fn many_live_handles_allocate_an_entry_each_at_most() {
         if alive.len() == most {
             alive.clear();
         }
-        chunk[0].push(1);
+        chunk[0].push(1u64);
         alive.push(registry.pageout(&mut chunk).unwrap());
     });
     assert!(counted <= ROUNDS, "{counted} allocations");
@@ -97,7 +97,7 @@ fn reads_hints_and_takes_into_room_allocate_nothing_more() {
     let mut chunks = [Vec::with_capacity(600)];
     let mut destination = Vec::with_capacity(600);
     let counted = allocations(|| {
-        chunks[0].resize(600, 1);
+        chunks[0].resize(600, 1u64);
         let handle = registry.pageout(&mut chunks).unwrap();
         handle.prefetch();
         destination.clear();

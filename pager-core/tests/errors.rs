@@ -65,6 +65,10 @@ fn table() -> Vec<(Error, bool, Kind)> {
         quota_bytes: 10,
     };
     let memory = |needed_bytes| Error::OutOfMemory { needed_bytes };
+    let room = |needed_bytes| Error::NoRoom {
+        needed_bytes,
+        budget_bytes: 10,
+    };
     let backend = |source: Box<dyn std::error::Error + Send + Sync>| {
         Error::from_backend("tape", "rewind", source)
     };
@@ -132,6 +136,8 @@ fn table() -> Vec<(Error, bool, Kind)> {
             true,
             Kind::Unsupported,
         ),
+        (room(10), false, Kind::OutOfMemory),
+        (room(11), true, Kind::OutOfMemory),
         (memory(1 << 20), false, Kind::OutOfMemory),
         (memory(usize::MAX), true, Kind::OutOfMemory),
         (io_error(Kind::Interrupted), false, Kind::Interrupted),

@@ -114,7 +114,7 @@ fn the_nth_operation_fails_once_and_every_nth_again_and_again() {
     let backend = registry.backend();
     let outcomes = |count: usize| -> Vec<bool> {
         (0..count)
-            .map(|_| registry.pageout(&mut [vec![1]]).is_ok())
+            .map(|_| registry.pageout(&mut [vec![1u64]]).is_ok())
             .collect()
     };
     assert_eq!(outcomes(1), [true]);

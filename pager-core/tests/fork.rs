@@ -86,7 +86,7 @@ fn every_operation_in_a_child_says_that_the_pager_is_foreign() {
     let mut taken = Some(second);
     assert!(holds_in_a_child(|| {
         let foreign = |error: &Error| matches!(error, Error::ForeignProcess);
-        let mut chunks = [vec![1, 2, 3]];
+        let mut chunks = [vec![1u64, 2, 3]];
         let pageout = registry.pageout(&mut chunks).map(drop).unwrap_err();
         let mut found = vec![4];
         let read = handle.read_at(0, 1, &mut found).unwrap_err();

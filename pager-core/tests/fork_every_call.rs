@@ -101,7 +101,7 @@ fn pages_nothing_out(pageout: impl Fn(&mut [Vec<u64>]) -> bool) -> bool {
 const OF_REGISTRIES: &[Call<Inherited>] = &[
     ("Registry::new", |_| {
         let own = Registry::new(MemoryBackend::new());
-        let handle = own.pageout(&mut [vec![1, 2]]).unwrap();
+        let handle = own.pageout(&mut [vec![1u64, 2]]).unwrap();
         handle.take(&mut Vec::new()).is_ok()
     }),
     ("Registry::with_residency", |it| {
@@ -136,6 +136,18 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
         pages_nothing_out(|chunks| {
             is_refused(it.registry.options().reuse(Reuse::Soon).pageout(chunks))
         })
+    }),
+    ("PageoutOptions::without_waiting", |it| {
+        let options = it.registry.options().without_waiting();
+        pages_nothing_out(|chunks| is_refused(options.pageout(chunks)))
+    }),
+    ("PageoutOptions::pageout_with", |it| {
+        is_refused(it.registry.options().pageout_with(9, |_| Ok(())))
+    }),
+    ("Registry::pageout_with", |it| {
+        [0, 9]
+            .into_iter()
+            .all(|len| is_refused(it.registry.pageout_with(len, |_| Ok(()))))
     }),
     ("PageoutOptions::pageout_each", |it| {
         pages_nothing_out(|chunks| is_refused(it.registry.options().pageout_each(chunks)))
@@ -192,6 +204,13 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
     ("Handle::is_empty", |it| {
         it.handles.iter().any(Handle::is_empty)
     }),
+    ("Handle::cast", |it| {
+        let handles = std::mem::take(&mut it.handles).into_iter();
+        it.handles = handles
+            .map(|handle| handle.cast::<u8>().unwrap().cast().unwrap())
+            .collect();
+        it.each_full(|handle| handle.len() == WORDS)
+    }),
     ("Handle::id", |it| it.handles[0].id() != it.handles[1].id()),
     ("Handle::backend", |it| {
         it.each_full(|handle| handle.backend() == "memory")
@@ -212,6 +231,24 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
             lists.into_iter().all(refused)
         })
     }),
+    ("Handle::view", |it| {
+        it.each_full(|handle| is_refused(handle.view(0..9)))
+    }),
+    ("Handle::is_resident", |it| {
+        it.each_full(|handle| !handle.is_resident(0..9))
+    }),
+    ("Handle::poll_fetch", |it| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        it.handles
+            .iter()
+            .all(|handle| handle.poll_fetch(&mut context).is_ready())
+    }),
+    ("Handle::hint", |it| {
+        it.handles
+            .iter()
+            .for_each(|handle| handle.hint().prefetch());
+        true
+    }),
     ("Handle::prefetch", |it| {
         it.handles.iter().for_each(Handle::prefetch);
         true
@@ -228,7 +265,7 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
     ("Residency::builder", |_| {
         let own = Residency::builder().budget_bytes(1 << 20).build();
         let registry = Registry::with_residency(MemoryBackend::new(), &own);
-        let handle = registry.pageout(&mut [vec![1; 5000]]).unwrap();
+        let handle = registry.pageout(&mut [vec![1u64; 5000]]).unwrap();
         own.flush().is_ok() && handle.take(&mut Vec::new()).is_ok() && own.shutdown().is_ok()
     }),
     ("Residency::budget_bytes", |it| {
@@ -330,6 +367,15 @@ const OF_MEMORY: &[Call<Inherited>] = &[
     ("ChunkBuf::has_been_paged_out", |it| {
         it.bufs.iter().all(ChunkBuf::has_been_paged_out)
     }),
+    ("ChunkBuf::append_with", |it| {
+        it.each_buf(|buf, expected| {
+            expected.push(5);
+            buf.append_with(1, |window| {
+                window.copy_from(&5u64.to_ne_bytes());
+                Ok(())
+            })
+        })
+    }),
     ("ChunkBuf::into_bytes", |it| {
         it.each_buf(|buf, _| {
             *buf = std::mem::take(buf).into_bytes().cast().unwrap();
@@ -426,7 +472,7 @@ impl Drop for StopAtEnd<'_> {
 fn page_out_and_take(registry: &Registry<MemoryBackend>, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         let handles: Vec<_> = (1..20)
-            .map(|len| registry.pageout(&mut [vec![1; 99 * len]]).unwrap())
+            .map(|len| registry.pageout(&mut [vec![1u64; 99 * len]]).unwrap())
             .collect();
         registry.prefetch_many(&handles.iter().collect::<Vec<_>>());
         for handle in handles {

@@ -149,7 +149,11 @@ fn what_was_planted_is_nowhere_on_the_medium(
 fn equal_payloads_have_nothing_in_common_on_the_medium() {
     let (registry, _root) = open(IoChoice::Auto);
     let handles: Vec<_> = (0..3)
-        .map(|_| registry.pageout(&mut [vec![0; 64 * BLOCK_WORDS]]).unwrap())
+        .map(|_| {
+            registry
+                .pageout(&mut [vec![0u64; 64 * BLOCK_WORDS]])
+                .unwrap()
+        })
         .collect();
     let bytes = content(&medium(registry.backend()));
     let mut blocks: Vec<&[u8]> = bytes
@@ -334,7 +338,10 @@ fn tags_are_counted_and_the_stats_tell_of_the_key() {
     assert!(how.contains("AES-256-GCM, key "), "{how}");
     let slot = registry
         .backend()
-        .page_out(&mut pager_core::Payload::new(&mut [vec![1; CHUNK_WORDS]]))
+        .page_out(&mut pager_core::Payload::new(&mut [vec![
+            1u64;
+            CHUNK_WORDS
+        ]]))
         .unwrap();
     assert!(registry.backend().slot_bytes(&slot) >= 512 * 16);
     registry.backend().free(slot);
@@ -349,7 +356,7 @@ fn a_key_serves_its_own_backend_only() {
     let ((one, _first), (two, _second)) =
         (backend(IoChoice::Auto, true), backend(IoChoice::Auto, true));
     let slot = |backend: &FileBackend| {
-        let mut chunks = [vec![5; BLOCK_WORDS]];
+        let mut chunks = [vec![5u64; BLOCK_WORDS]];
         backend
             .page_out(&mut pager_core::Payload::new(&mut chunks))
             .unwrap()

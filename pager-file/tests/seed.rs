@@ -56,7 +56,7 @@ fn each_payload_has_a_file_of_its_own_until_it_is_taken_or_dropped() {
 fn an_empty_payload_has_no_file() {
     let scratch = scratch();
     let registry = seed(scratch.path());
-    let handle = registry.pageout(&mut [vec![], vec![]]).unwrap();
+    let handle = registry.pageout(&mut [Vec::<u64>::new(), vec![]]).unwrap();
     assert!(names(registry.backend().directory()).is_empty());
     assert_eq!(registry.backend().stats().files, 0);
     registry.prefetch(&handle);
@@ -269,7 +269,7 @@ fn the_quota_is_exact_to_the_byte() {
     );
     assert_eq!(chunks, [words(2, 1)]);
     // No bytes fit into no room.
-    registry.pageout(&mut [vec![]]).unwrap();
+    registry.pageout(&mut [Vec::<u64>::new()]).unwrap();
     registry.take(full, &mut Vec::new()).unwrap();
     registry.pageout(&mut chunks).unwrap();
 }

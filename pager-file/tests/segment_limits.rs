@@ -17,7 +17,7 @@ fn the_limits_of_the_process_are_typed_errors() {
     let backend = FileBackend::open(FileConfig::new(scratch.path())).unwrap();
     let registry = Registry::new(backend);
 
-    let mut too_large = [vec![1; 5 * CHUNK_WORDS]];
+    let mut too_large = [vec![1u64; 5 * CHUNK_WORDS]];
     let error = registry.pageout(&mut too_large).unwrap_err();
     assert!(matches!(error, Error::OutOfSpace { .. }), "{error}");
     assert_eq!(too_large, [vec![1; 5 * CHUNK_WORDS]]);

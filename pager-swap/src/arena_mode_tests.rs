@@ -94,7 +94,7 @@ fn a_large_buffer_that_came_back_from_swap_is_copied_if_there_are_huge_pages() {
 #[test]
 fn several_buffers_are_joined_by_a_copy() {
     let (mode, watch) = (mode(), Watch::new());
-    let buf = |word| ChunkBuf::try_from(&[word; 3][..]).unwrap();
+    let buf = |word: u64| ChunkBuf::try_from(&[word; 3][..]).unwrap();
     let mut chunks = [buf(1), buf(2)];
     let parked = mode.park(&watch, &mut Payload::new(&mut chunks)).unwrap();
     assert_eq!(words_of(&parked.bytes), [1, 1, 1, 2, 2, 2]);

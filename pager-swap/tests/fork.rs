@@ -52,7 +52,7 @@ const CALLS: &[Call<Inherited>] = &[
     ("SwapBackend::builder", |_| {
         let own = SwapBackend::builder().core_dumps(true).build();
         let slot = own
-            .page_out(&mut Payload::new(&mut [vec![1; WORDS]]))
+            .page_out(&mut Payload::new(&mut [vec![1u64; WORDS]]))
             .unwrap();
         let is_read = read(&own, &slot).is_ok_and(|words| words == [1; WORDS]);
         own.free(slot);
@@ -76,9 +76,12 @@ const CALLS: &[Call<Inherited>] = &[
 
 const OF_THE_TRAIT: &[Call<Inherited>] = &[
     ("page_out", |it| {
-        let mut chunks = [vec![1, 2, 3]];
+        let mut chunks = [vec![1u64, 2, 3]];
         is_refused(it.backend.page_out(&mut Payload::new(&mut chunks)))
-            && is_refused(it.backend.page_out(&mut Payload::new(&mut [Vec::new()])))
+            && is_refused(
+                it.backend
+                    .page_out(&mut Payload::new(&mut [Vec::<u64>::new()])),
+            )
             && chunks[0] == [1, 2, 3]
     }),
     ("read", |it| {
@@ -118,7 +121,7 @@ fn every_function_answers_in_a_child_whatever_its_parent_is_doing(
 
     let settings = SwapBackend::builder().mode(mode);
     let backend: &SwapBackend = Box::leak(Box::new(settings.build()));
-    let slot = backend.page_out(&mut Payload::new(&mut [vec![3; WORDS]]));
+    let slot = backend.page_out(&mut Payload::new(&mut [vec![3u64; WORDS]]));
     let mut inherited = Inherited {
         backend,
         slot: Some(slot.unwrap()),
@@ -157,7 +160,7 @@ fn page_out_and_free(backend: &SwapBackend, done: &AtomicBool) {
         let slots: Vec<_> = (1..9)
             .map(|len| {
                 backend
-                    .page_out(&mut Payload::new(&mut [vec![1; 600 * len]]))
+                    .page_out(&mut Payload::new(&mut [vec![1u64; 600 * len]]))
                     .unwrap()
             })
             .collect();

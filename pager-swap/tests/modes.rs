@@ -88,7 +88,7 @@ fn a_chunk_buf_comes_back_as_the_same_memory(#[case] mode: SwapMode) {
 fn arena_mode_leaves_vecs_their_capacity_and_the_allocator_its_memory() {
     let registry = registry(SwapMode::Arena);
     let mut chunks = [Vec::with_capacity(5000), Vec::new()];
-    chunks[0].extend(0..4000);
+    chunks[0].extend(0..4000u64);
     let address = chunks[0].as_ptr();
     let _handle = registry.pageout(&mut chunks).unwrap();
     assert_eq!(chunks[0].capacity(), 5000);
@@ -100,7 +100,9 @@ fn arena_mode_leaves_vecs_their_capacity_and_the_allocator_its_memory() {
 fn an_empty_payload_leaves_no_trace() {
     for mode in [SwapMode::Arena, SwapMode::Seed(SeedAdvice::Cold)] {
         let registry = registry(mode);
-        let handle = registry.pageout(&mut [Vec::new(), Vec::new()]).unwrap();
+        let handle = registry
+            .pageout(&mut [Vec::<u64>::new(), Vec::new()])
+            .unwrap();
         handle.prefetch();
         let stats = registry.backend().stats();
         assert_eq!((stats.live_payloads, stats.hint_count), (0, 0));

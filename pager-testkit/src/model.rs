@@ -326,7 +326,7 @@ impl<B: Backend> Model<'_, B> {
 }
 
 /// A destination that the model can fill and look into.
-trait Sample: Destination {
+trait Sample: Destination<Element = u64> {
     fn of(words: &[u64]) -> Self;
     fn words(&self) -> &[u64];
 }

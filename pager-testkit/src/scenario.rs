@@ -235,7 +235,7 @@ impl<S: Subject> Player<'_, S> {
         }
     }
 
-    fn read_all<D: Destination + Default + Deref<Target = [u64]>>(&self) {
+    fn read_all<D: Destination<Element = u64> + Default + Deref<Target = [u64]>>(&self) {
         for kept in &self.kept {
             let (words, len) = (kept.expected(), kept.handle.len());
             kept.handle.prefetch();
@@ -317,7 +317,10 @@ impl<S: Subject> Player<'_, S> {
         }
     }
 
-    fn take<D: Destination + Default + Deref<Target = [u64]>>(&mut self, kept: Kept<S::Backend>) {
+    fn take<D: Destination<Element = u64> + Default + Deref<Target = [u64]>>(
+        &mut self,
+        kept: Kept<S::Backend>,
+    ) {
         let (seed, mut handle) = (kept.seed, Some(kept.handle));
         let taken = self.attempt("take", || {
             let mut dst = D::default();

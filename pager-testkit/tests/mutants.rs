@@ -444,7 +444,7 @@ fn chunks_cleared_by_a_failed_pageout_are_noticed() {
 #[test]
 fn a_window_that_is_not_filled_is_an_error_and_not_rubbish() {
     let registry = Mutant::with(Bug::FillsTooLittle);
-    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let handle = registry.pageout(&mut [vec![1u64, 2, 3]]).unwrap();
     let mut found = vec![9];
     let error = handle.read_at(0, 3, &mut found).unwrap_err();
     assert!(matches!(error, pager_core::Error::Io { .. }));
@@ -454,7 +454,7 @@ fn a_window_that_is_not_filled_is_an_error_and_not_rubbish() {
 #[test]
 fn a_detached_chunk_of_the_wrong_length_is_an_error_and_no_empty_success() {
     let registry = WrongDetach::with(Detach::GivesTooLittle);
-    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let handle = registry.pageout(&mut [vec![1u64, 2, 3]]).unwrap();
     let mut found = Vec::new();
     let failed = handle.take(&mut found).unwrap_err();
     assert!(matches!(failed.error(), pager_core::Error::Io { .. }));
@@ -468,7 +468,7 @@ fn a_detached_chunk_of_the_wrong_length_is_an_error_and_no_empty_success() {
 #[test]
 fn a_detached_chunk_of_the_wrong_kind_is_copied() {
     let registry = WrongDetach::with(Detach::GivesTheWrongKind);
-    let handle = registry.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let handle = registry.pageout(&mut [vec![1u64, 2, 3]]).unwrap();
     let mut found = Vec::new();
     handle.take(&mut found).unwrap();
     assert_eq!(found, [1, 2, 3]);

@@ -1,7 +1,7 @@
 //! When payloads move: the memory budget that all backends of a pager share, and
 //! the operations on many payloads at once.
 
-use pager_core::{Residency, Result};
+use pager_core::{Pod, Residency, Result};
 
 use crate::{Handle, Pager};
 
@@ -63,7 +63,7 @@ impl Pager {
     }
 
     /// Hints that all of these payloads will be read or taken soon, in this order.
-    pub fn prefetch_many(&self, handles: &[&Handle]) {
+    pub fn prefetch_many<T: Pod>(&self, handles: &[&Handle<T>]) {
         handles.iter().for_each(|handle| handle.prefetch());
     }
 }

@@ -248,7 +248,7 @@ impl PagerBuilder {
     ///
     /// let first = Pager::builder().budget_bytes(64 << 20).build()?;
     /// let second = Pager::builder().shared_budget(first.residency()).build()?;
-    /// let handle = second.pageout(&mut [vec![1; 1000]])?;
+    /// let handle = second.pageout(&mut [vec![1u64; 1000]])?;
     /// assert_eq!(first.stats().residency.resident_bytes, 8000);
     /// # Ok::<(), pager::Error>(())
     /// ```

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use once_cell::race::OnceBox;
-use pager_core::{Chunk, Destination, HandleInfo, Residency, Result, TakeError};
+use pager_core::{Chunk, Destination, HandleInfo, Pod, Residency, Result, TakeError, Window};
 
 use crate::{BackendKind, Handle, PageoutOptions, Pager, PagerStats, Preset};
 
@@ -89,8 +89,20 @@ pub fn codec_stats() -> crate::CodecStats {
 /// # Errors
 ///
 /// As there.
-pub fn pageout<C: Chunk>(chunks: &mut [C]) -> Result<Handle> {
+pub fn pageout<C: Chunk>(chunks: &mut [C]) -> Result<Handle<C::Element>> {
     pager().pageout(chunks)
+}
+
+/// [`Pager::pageout_with`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn pageout_with(
+    len_bytes: usize,
+    fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+) -> Result<Handle<u8>> {
+    pager().pageout_with(len_bytes, fill)
 }
 
 /// [`Pager::options`] of the process-wide pager.
@@ -203,8 +215,8 @@ pub fn flush() -> Result<()> {
 /// # Errors
 ///
 /// As there.
-pub fn read_at<D: Destination>(
-    handle: &Handle,
+pub fn read_at<T: Pod, D: Destination<Element = T>>(
+    handle: &Handle<T>,
     offset: usize,
     len: usize,
     dst: &mut D,
@@ -217,8 +229,8 @@ pub fn read_at<D: Destination>(
 /// # Errors
 ///
 /// As there.
-pub fn read_at_many<D: Destination>(
-    handle: &Handle,
+pub fn read_at_many<T: Pod, D: Destination<Element = T>>(
+    handle: &Handle<T>,
     ranges: &[Range<usize>],
     dst: &mut D,
 ) -> Result<()> {
@@ -226,17 +238,17 @@ pub fn read_at_many<D: Destination>(
 }
 
 /// [`Pager::prefetch`]; the handle may be of any pager.
-pub fn prefetch(handle: &Handle) {
+pub fn prefetch<T: Pod>(handle: &Handle<T>) {
     handle.prefetch();
 }
 
 /// [`Pager::prefetch_at`]; the handle may be of any pager.
-pub fn prefetch_at(handle: &Handle, offset: usize, len: usize) {
+pub fn prefetch_at<T: Pod>(handle: &Handle<T>, offset: usize, len: usize) {
     handle.prefetch_at(offset, len);
 }
 
 /// [`Pager::prefetch_many`]; the handles may be of any pager.
-pub fn prefetch_many(handles: &[&Handle]) {
+pub fn prefetch_many<T: Pod>(handles: &[&Handle<T>]) {
     handles.iter().for_each(|handle| handle.prefetch());
 }
 
@@ -245,7 +257,10 @@ pub fn prefetch_many(handles: &[&Handle]) {
 /// # Errors
 ///
 /// As there.
-pub fn take<D: Destination>(handle: Handle, dst: &mut D) -> Result<(), TakeError<Handle>> {
+pub fn take<T: Pod, D: Destination<Element = T>>(
+    handle: Handle<T>,
+    dst: &mut D,
+) -> Result<(), TakeError<Handle<T>>> {
     handle.take(dst)
 }
 

@@ -5,26 +5,32 @@
 //! handle stays with its backend whatever the selector does later.
 
 use std::ops::Range;
+use std::task::{Context, Poll};
 
-use pager_core::{Destination, Result, TakeError};
+use pager_core::{Destination, Hint, Pod, Result, TakeError, View};
 
 use crate::BackendKind;
 
 /// A payload that was paged out, and the right to read it and take it back.
 ///
+/// Lengths and offsets count elements of `T`, the type that it was paged out in.
 /// Dropping the handle gives the payload's storage back. Not `Clone`: one
 /// payload, one owner; share it behind an `Arc` to read from many threads. The
 /// handle keeps its backend alive, so the [`Pager`](crate::Pager) may be dropped
 /// first.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Handle {
+pub enum Handle<T = u64> {
     /// A payload of the swap backend.
     #[cfg(feature = "swap")]
-    Swap(pager_core::Handle<crate::layer::Layered<pager_swap::SwapBackend>>),
+    Swap(pager_core::Handle<crate::layer::Layered<pager_swap::SwapBackend>, T>),
     /// A payload of the file backend.
     #[cfg(feature = "file")]
-    File(pager_core::Handle<crate::layer::Layered<pager_file::FileSet>>),
+    File(pager_core::Handle<crate::layer::Layered<pager_file::FileSet>, T>),
+    /// None: a build without backends pages nothing out.
+    #[cfg(not(any(feature = "swap", feature = "file")))]
+    #[doc(hidden)]
+    None(std::convert::Infallible, std::marker::PhantomData<T>),
 }
 
 /// Evaluates `$body` with `$inner` bound to the backend's own handle.
@@ -35,6 +41,8 @@ macro_rules! each {
             Handle::Swap(ref $inner) => $body,
             #[cfg(feature = "file")]
             Handle::File(ref $inner) => $body,
+            #[cfg(not(any(feature = "swap", feature = "file")))]
+            Handle::None(never, _) => match never {},
         }
     };
 }
@@ -46,7 +54,7 @@ macro_rules! each {
         reason = "without a backend there is no handle to use them on"
     )
 )]
-impl Handle {
+impl<T: Pod> Handle<T> {
     /// The backend that made the handle and keeps it for life.
     #[must_use]
     pub fn backend(&self) -> BackendKind {
@@ -55,10 +63,12 @@ impl Handle {
             Self::Swap(_) => BackendKind::Swap,
             #[cfg(feature = "file")]
             Self::File(_) => BackendKind::File,
+            #[cfg(not(any(feature = "swap", feature = "file")))]
+            Self::None(never, _) => match never {},
         }
     }
 
-    /// Words of the payload.
+    /// Elements of the payload.
     #[must_use]
     pub fn len(&self) -> usize {
         each!(self, handle => handle.len())
@@ -70,10 +80,26 @@ impl Handle {
         each!(self, handle => handle.len_bytes())
     }
 
-    /// Whether the payload has no words.
+    /// Whether the payload is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         each!(self, handle => handle.is_empty())
+    }
+
+    /// The same payload, its bytes as elements of another type.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the bytes are no whole number of these.
+    pub fn cast<U: Pod>(self) -> Result<Handle<U>, Self> {
+        match self {
+            #[cfg(feature = "swap")]
+            Self::Swap(handle) => handle.cast().map(Handle::Swap).map_err(Self::Swap),
+            #[cfg(feature = "file")]
+            Self::File(handle) => handle.cast().map(Handle::File).map_err(Self::File),
+            #[cfg(not(any(feature = "swap", feature = "file")))]
+            Self::None(never, _) => match never {},
+        }
     }
 
     /// Number of the handle in its backend's listing.
@@ -82,17 +108,22 @@ impl Handle {
         each!(self, handle => handle.id())
     }
 
-    /// Appends `len` words from word `offset` on to `dst`.
+    /// Appends `len` elements from `offset` on to `dst`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfBounds`](crate::Error::OutOfBounds), and what the backend
     /// says; `dst` is as it was.
-    pub fn read_at<D: Destination>(&self, offset: usize, len: usize, dst: &mut D) -> Result<()> {
+    pub fn read_at<D: Destination<Element = T>>(
+        &self,
+        offset: usize,
+        len: usize,
+        dst: &mut D,
+    ) -> Result<()> {
         each!(self, handle => handle.read_at(offset, len, dst))
     }
 
-    /// Appends the words of all `ranges`, in the order given, to `dst`.
+    /// Appends the elements of all `ranges`, in the order given, to `dst`.
     ///
     /// Ranges may overlap, touch, repeat and be empty.
     ///
@@ -101,8 +132,58 @@ impl Handle {
     /// [`Error::OutOfBounds`](crate::Error::OutOfBounds) if any range is reversed
     /// or reaches outside the payload, and what the backend says; `dst` is as it
     /// was.
-    pub fn read_at_many<D: Destination>(&self, ranges: &[Range<usize>], dst: &mut D) -> Result<()> {
+    pub fn read_at_many<D: Destination<Element = T>>(
+        &self,
+        ranges: &[Range<usize>],
+        dst: &mut D,
+    ) -> Result<()> {
         each!(self, handle => handle.read_at_many(ranges, dst))
+    }
+
+    /// A view of elements `range`, which derefs to the slice of them: without a copy where
+    /// they are in memory in one place. Whoever looks holds them there, and the budget
+    /// counts them; three quarters of it may be held so.
+    ///
+    /// ```
+    /// use pager::Pager;
+    ///
+    /// let pager = Pager::new();
+    /// let handle = pager.pageout(&mut [vec![1.5f64, 2.5, 3.5]])?;
+    /// let view = handle.view(1..3)?;
+    /// drop(handle);
+    /// assert_eq!(*view, [2.5, 3.5]);
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`](crate::Error::OutOfBounds);
+    /// [`Error::NoRoom`](crate::Error::NoRoom) for what does not fit into the budget
+    /// beside what other views hold; what the backend says.
+    pub fn view(&self, range: Range<usize>) -> Result<View<T>> {
+        each!(self, handle => handle.view(range))
+    }
+
+    /// Whether elements `range` can be viewed or read without waiting for the backend,
+    /// now: a hint, for they may leave at any time. What lies outside the payload is
+    /// ignored.
+    pub fn is_resident(&self, range: Range<usize>) -> bool {
+        each!(self, handle => handle.is_resident(range))
+    }
+
+    /// Begins to bring the payload back into memory, and is ready when it is there, or
+    /// when it will not come by itself: without a budget, without room, or if it cannot be
+    /// read. A view or a read is then next; it waits only in the second case. The task is
+    /// woken when something has changed.
+    pub fn poll_fetch(&self, context: &mut Context<'_>) -> Poll<()> {
+        each!(self, handle => handle.poll_fetch(context))
+    }
+
+    /// A hint that prefetches this payload from elsewhere, also when the handle has been
+    /// given to somebody who will take it.
+    #[must_use]
+    pub fn hint(&self) -> Hint {
+        each!(self, handle => handle.hint())
     }
 
     /// Hints that the whole payload will be read or taken soon.
@@ -110,7 +191,7 @@ impl Handle {
         each!(self, handle => handle.prefetch());
     }
 
-    /// Hints that `len` words from word `offset` on will be read soon. What lies
+    /// Hints that `len` elements from `offset` on will be read soon. What lies
     /// outside the payload is ignored.
     pub fn prefetch_at(&self, offset: usize, len: usize) {
         each!(self, handle => handle.prefetch_at(offset, len));
@@ -122,12 +203,14 @@ impl Handle {
     ///
     /// What the backend says, with the handle, as good as before; `dst` is empty
     /// then.
-    pub fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
+    pub fn take<D: Destination<Element = T>>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
         match self {
             #[cfg(feature = "swap")]
             Self::Swap(handle) => handle.take(dst).map_err(|error| error.map(Self::Swap)),
             #[cfg(feature = "file")]
             Self::File(handle) => handle.take(dst).map_err(|error| error.map(Self::File)),
+            #[cfg(not(any(feature = "swap", feature = "file")))]
+            Self::None(never, _) => match never {},
         }
     }
 }

@@ -102,9 +102,9 @@ pub use global::codec_stats;
 #[cfg(feature = "swap")]
 pub use global::{arena_usage, swap_stats};
 pub use global::{
-    backend, budget_bytes, flush, handles, install, options, pageout, prefetch, prefetch_at,
-    prefetch_many, preset, read_at, read_at_many, reclaim_bytes, residency, set_backend,
-    set_budget, set_scratch_dir, shutdown, stats, take, trim, write_back,
+    backend, budget_bytes, flush, handles, install, options, pageout, pageout_with, prefetch,
+    prefetch_at, prefetch_many, preset, read_at, read_at_many, reclaim_bytes, residency,
+    set_backend, set_budget, set_scratch_dir, shutdown, stats, take, trim, write_back,
 };
 #[cfg(feature = "file")]
 pub use global::{file_stats, reap, scratch_dir};
@@ -124,8 +124,8 @@ pub use pager_core::SecretGuards;
 pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{
     self, Arena, ArenaUsage, Chunk, ChunkBuf, Destination, Error, Group, GroupStats, HandleInfo,
-    MemoryAccount, Residency, ResidencyStats, Result, Reuse, ScratchProblem, Stats, TakeError,
-    Usage, default_budget_bytes,
+    Hint, MemoryAccount, Pod, Residency, ResidencyStats, Result, Reuse, ScratchProblem, Shared,
+    Stats, TakeError, Usage, View, Window, default_budget_bytes,
 };
 #[cfg(feature = "encryption")]
 pub use pager_file::Encryption;

@@ -5,7 +5,7 @@
     allow(unused, reason = "a build without backends pages nothing out")
 )]
 
-use pager_core::{Backend, Chunk, Group, Result, Reuse};
+use pager_core::{Backend, Chunk, Group, Result, Reuse, Window};
 
 use crate::{BackendKind, Handle, Pager};
 
@@ -28,6 +28,7 @@ pub struct PageoutOptions<'a> {
     backend: Option<BackendKind>,
     reuse: Reuse,
     group: Option<&'a Group>,
+    waits: bool,
 }
 
 /// One page-out through the registry of the backend that it is for.
@@ -59,6 +60,7 @@ impl<'a> PageoutOptions<'a> {
             backend: None,
             reuse: Reuse::Unknown,
             group: None,
+            waits: true,
         }
     }
 
@@ -80,13 +82,37 @@ impl<'a> PageoutOptions<'a> {
         self
     }
 
-    /// Pages out `chunks` as one payload, their words joined in order.
+    /// Says that the page-out is refused ([`Error::NoRoom`](crate::Error::NoRoom)) where
+    /// it would otherwise wait for room in the memory budget, or go straight to the
+    /// backend for want of any.
+    pub fn without_waiting(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+
+    /// Pages out `len_bytes` bytes that `fill` writes into a window of pager's memory,
+    /// once there is room for them: nothing is zeroed and nothing copied.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pageout`](Self::pageout), before `fill` is called;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of `fill`, and
+    /// [`Error::Io`](crate::Error::Io) if it left part of the window unfilled.
+    pub fn pageout_with(
+        &self,
+        len_bytes: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+    ) -> Result<Handle<u8>> {
+        through!(self, |options| options.pageout_with(len_bytes, fill), one)
+    }
+
+    /// Pages out `chunks` as one payload, what they hold joined in order.
     ///
     /// # Errors
     ///
     /// As for [`Pager::pageout`];
     /// [`Error::GroupQuotaExceeded`](crate::Error::GroupQuotaExceeded).
-    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle> {
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<C::Element>> {
         through!(self, |options| options.pageout(chunks), one)
     }
 
@@ -95,7 +121,7 @@ impl<'a> PageoutOptions<'a> {
     /// # Errors
     ///
     /// As for [`pageout`](Self::pageout); every chunk is then as it was.
-    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle>> {
+    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<C::Element>>> {
         through!(self, |options| options.pageout_each(chunks), each)
     }
 
@@ -107,7 +133,10 @@ impl<'a> PageoutOptions<'a> {
     where
         'a: 'r,
     {
-        let options = options.reuse(self.reuse);
+        let options = match self.waits {
+            true => options.reuse(self.reuse),
+            false => options.reuse(self.reuse).without_waiting(),
+        };
         match self.group {
             Some(group) => options.group(group),
             None => options,
@@ -119,10 +148,10 @@ impl<'a> PageoutOptions<'a> {
     }
 }
 
-fn one<H>(handle: H, wrap: impl Fn(H) -> Handle) -> Handle {
+fn one<H, T>(handle: H, wrap: impl Fn(H) -> Handle<T>) -> Handle<T> {
     wrap(handle)
 }
 
-fn each<H>(handles: Vec<H>, wrap: impl Fn(H) -> Handle) -> Vec<Handle> {
+fn each<H, T>(handles: Vec<H>, wrap: impl Fn(H) -> Handle<T>) -> Vec<Handle<T>> {
     handles.into_iter().map(wrap).collect()
 }

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use pager_core::{
-    Chunk, Destination, Error, HandleInfo, ProcessStamp, Residency, ResidencyStats, Result, Stats,
-    TakeError,
+    Chunk, Destination, Error, HandleInfo, Pod, ProcessStamp, Residency, ResidencyStats, Result,
+    Stats, TakeError, Window,
 };
 
 use crate::selector::Selector;
@@ -191,10 +191,10 @@ impl Pager {
         crate::layer::beneath(self.file.for_pageout()?.backend()).reap()
     }
 
-    /// Pages out `chunks` as one payload, their words joined in order, through the
+    /// Pages out `chunks` as one payload, what they hold joined in order, through the
     /// selected backend.
     ///
-    /// On success every chunk is empty. Chunks are `Vec<u64>`s or
+    /// On success every chunk is empty. Chunks are `Vec`s or
     /// [`ChunkBuf`](crate::ChunkBuf)s. While the budget has room this moves
     /// pointers and nothing else; the bytes leave in the background. A payload without words belongs to the
     /// selected backend as any other does.
@@ -205,8 +205,36 @@ impl Pager {
     /// if the file backend has to be opened, and
     /// [`Error::BackendDisabled`](crate::Error::BackendDisabled) in a build
     /// without backends. Every chunk is then as it was.
-    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle> {
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<C::Element>> {
         self.options().pageout(chunks)
+    }
+
+    /// Pages out `len_bytes` bytes that `fill` writes into a window of pager's memory,
+    /// once there is room for them: nothing is zeroed and nothing copied.
+    ///
+    /// ```
+    /// use pager::Pager;
+    ///
+    /// let pager = Pager::new();
+    /// let handle = pager.pageout_with(6, |window| {
+    ///     window.copy_from(b"frames");
+    ///     Ok(())
+    /// })?;
+    /// let mut bytes = Vec::new();
+    /// pager.take(handle, &mut bytes)?;
+    /// assert_eq!(bytes, b"frames");
+    /// # Ok::<(), pager::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`PageoutOptions::pageout_with`].
+    pub fn pageout_with(
+        &self,
+        len_bytes: usize,
+        fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
+    ) -> Result<Handle<u8>> {
+        self.options().pageout_with(len_bytes, fill)
     }
 
     /// Page-outs that say more than their chunks: through which backend they go,
@@ -215,15 +243,15 @@ impl Pager {
         PageoutOptions::new(self)
     }
 
-    /// Appends `len` words from word `offset` on to `dst`.
+    /// Appends `len` elements from `offset` on to `dst`.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfBounds`](crate::Error::OutOfBounds), and what the backend
     /// says; `dst` is as it was.
-    pub fn read_at<D: Destination>(
+    pub fn read_at<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: &Handle,
+        handle: &Handle<T>,
         offset: usize,
         len: usize,
         dst: &mut D,
@@ -231,7 +259,7 @@ impl Pager {
         handle.read_at(offset, len, dst)
     }
 
-    /// Appends the words of all `ranges`, in the order given, to `dst`.
+    /// Appends the elements of all `ranges`, in the order given, to `dst`.
     ///
     /// Ranges may overlap, touch, repeat and be empty.
     ///
@@ -240,9 +268,9 @@ impl Pager {
     /// [`Error::OutOfBounds`](crate::Error::OutOfBounds) if any range is reversed
     /// or reaches outside the payload, and what the backend says; `dst` is as it
     /// was.
-    pub fn read_at_many<D: Destination>(
+    pub fn read_at_many<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: &Handle,
+        handle: &Handle<T>,
         ranges: &[Range<usize>],
         dst: &mut D,
     ) -> Result<()> {
@@ -250,13 +278,13 @@ impl Pager {
     }
 
     /// Hints that the whole payload will be read or taken soon.
-    pub fn prefetch(&self, handle: &Handle) {
+    pub fn prefetch<T: Pod>(&self, handle: &Handle<T>) {
         handle.prefetch();
     }
 
-    /// Hints that `len` words from word `offset` on will be read soon. What lies
+    /// Hints that `len` elements from `offset` on will be read soon. What lies
     /// outside the payload is ignored.
-    pub fn prefetch_at(&self, handle: &Handle, offset: usize, len: usize) {
+    pub fn prefetch_at<T: Pod>(&self, handle: &Handle<T>, offset: usize, len: usize) {
         handle.prefetch_at(offset, len);
     }
 
@@ -266,11 +294,11 @@ impl Pager {
     ///
     /// What the backend says, with the handle, as good as before; `dst` is empty
     /// then.
-    pub fn take<D: Destination>(
+    pub fn take<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: Handle,
+        handle: Handle<T>,
         dst: &mut D,
-    ) -> Result<(), TakeError<Handle>> {
+    ) -> Result<(), TakeError<Handle<T>>> {
         handle.take(dst)
     }
 

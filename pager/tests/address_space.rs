@@ -55,7 +55,7 @@ fn payloads_whose_sizes_change_fit_where_one_round_of_them_fits() {
     for round in 0..25 {
         let words = 60_000 + round * 37_717 % 900_000;
         let handles: Result<Vec<_>, _> = (0..LIVE_BYTES / 8 / words)
-            .map(|_| pager.pageout(&mut [vec![1; words]]))
+            .map(|_| pager.pageout(&mut [vec![1u64; words]]))
             .collect();
         let handles = handles.unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert!(Arena::shared().usage().used_bytes > LIVE_BYTES * 3 / 4);
@@ -77,7 +77,7 @@ fn what_is_idle_is_unmapped_before_there_is_no_memory() {
     let handle = pager
         .options()
         .backend(BackendKind::Swap)
-        .pageout(&mut [vec![1; 40 * MIB / 8]])
+        .pageout(&mut [vec![1u64; 40 * MIB / 8]])
         .unwrap();
     let leave_idle = || {
         drop((0..15).map(|_| bytes(4 * MIB).unwrap()).collect::<Vec<_>>());

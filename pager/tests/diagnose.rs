@@ -112,7 +112,7 @@ fn a_pager_that_chooses_says_what_it_chose_and_works() {
         .unwrap();
     let expected = BackendChoice::Auto.resolve(Some(root.path()));
     assert_eq!(pager.backend(), expected);
-    let handle = pager.pageout(&mut [vec![1, 2, 3]]).unwrap();
+    let handle = pager.pageout(&mut [vec![1u64, 2, 3]]).unwrap();
     let mut words = Vec::new();
     pager.take(handle, &mut words).unwrap();
     assert_eq!(words, [1, 2, 3]);

@@ -75,7 +75,7 @@ fn without_being_told_nothing_is_encrypted() {
     let handle = pager
         .options()
         .backend(BackendKind::File)
-        .pageout(&mut [vec![1]])
+        .pageout(&mut [vec![1u64]])
         .unwrap();
     assert_eq!(pager.encryption(), None);
     drop(handle);

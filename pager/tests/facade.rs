@@ -118,7 +118,7 @@ fn an_empty_payload_belongs_to_the_active_backend() {
     for kind in BackendKind::ALL {
         pager.set_backend(kind).unwrap();
         let none = pager.pageout::<Vec<u64>>(&mut []).unwrap();
-        let empty = pager.pageout(&mut [Vec::new(), Vec::new()]).unwrap();
+        let empty = pager.pageout(&mut [Vec::<u64>::new(), Vec::new()]).unwrap();
         assert_eq!((none.backend(), empty.backend()), (kind, kind));
         assert_eq!(pager.stats().of(kind).unwrap().live_handles, 2);
         let mut back = vec![1, 2, 3];

@@ -404,7 +404,7 @@ fn page_out<C: Chunk<Element = u64>>(pager: &Pager, kind: BackendKind, chunks: &
     }
 }
 
-fn look_at<D: Destination + std::ops::Deref<Target = [u64]>>(
+fn look_at<D: Destination<Element = u64> + std::ops::Deref<Target = [u64]>>(
     handle: &Handle,
     expected: &[u64],
     fresh: impl Fn() -> D,
@@ -426,7 +426,7 @@ fn look_at<D: Destination + std::ops::Deref<Target = [u64]>>(
     assert!(read[..] == joined[..], "scattered ranges read back");
 }
 
-fn take<D: Destination + std::ops::Deref<Target = [u64]>>(kept: Kept, mut dst: D) {
+fn take<D: Destination<Element = u64> + std::ops::Deref<Target = [u64]>>(kept: Kept, mut dst: D) {
     let mut handle = kept.handle;
     for _ in 0..ATTEMPTS {
         match handle.take(&mut dst) {

@@ -173,6 +173,13 @@ const METHODS: &[Call<Inherited>] = &[
     ("Pager::scratch_dir", |it| {
         it.pager.scratch_dir().is_none() && it.moving.scratch_dir().is_none()
     }),
+    ("Pager::encryption", |it| {
+        #[cfg(feature = "encryption")]
+        let is_foreign = it.pager.encryption().is_none();
+        #[cfg(not(feature = "encryption"))]
+        let is_foreign = it.pager.scratch_dir().is_none();
+        is_foreign
+    }),
     ("Pager::reap", |it| {
         is_refused(it.pager.reap()) && is_refused(it.moving.reap())
     }),
@@ -185,7 +192,7 @@ const METHODS: &[Call<Inherited>] = &[
     ("PageoutOptions::backend", |it| {
         BackendKind::ALL.into_iter().all(|kind| {
             pages_nothing_out(|chunks| is_refused(it.pager.options().backend(kind).pageout(chunks)))
-                && is_refused(it.moving.options().backend(kind).pageout(&mut [vec![1]]))
+                && is_refused(it.moving.options().backend(kind).pageout(&mut [vec![1u64]]))
         })
     }),
     ("PageoutOptions::reuse", |it| {
@@ -200,6 +207,15 @@ const METHODS: &[Call<Inherited>] = &[
     }),
     ("PageoutOptions::pageout", |it| {
         pages_nothing_out(|chunks| is_refused(it.moving.options().pageout(chunks)))
+    }),
+    ("PageoutOptions::without_waiting", |it| {
+        pages_nothing_out(|chunks| is_refused(it.pager.options().without_waiting().pageout(chunks)))
+    }),
+    ("PageoutOptions::pageout_with", |it| {
+        is_refused(it.moving.options().pageout_with(9, |_| Ok(())))
+    }),
+    ("Pager::pageout_with", |it| {
+        is_refused(it.pager.pageout_with(9, |_| Ok(())))
     }),
     ("PageoutOptions::pageout_each", |it| {
         pages_nothing_out(|chunks| is_refused(it.pager.options().pageout_each(chunks)))
@@ -274,6 +290,13 @@ const METHODS: &[Call<Inherited>] = &[
     ("Handle::len", |it| {
         it.each(|handle| [0, WORDS].contains(&(handle.len() as u64)))
     }),
+    ("Handle::cast", |it| {
+        let handles = std::mem::take(&mut it.handles).into_iter();
+        it.handles = handles
+            .map(|handle| handle.cast::<u8>().unwrap().cast().unwrap())
+            .collect();
+        it.each(|handle| [0, WORDS].contains(&(handle.len() as u64)))
+    }),
     ("Handle::len_bytes", |it| {
         it.each(|handle| handle.len_bytes() == handle.len() * 8)
     }),
@@ -286,6 +309,24 @@ const METHODS: &[Call<Inherited>] = &[
     }),
     ("Handle::read_at_many", |it| {
         it.each_full(|handle| reads_no_ranges(|ranges, dst| handle.read_at_many(ranges, dst)))
+    }),
+    ("Handle::view", |it| {
+        it.each_full(|handle| is_refused(handle.view(0..9)))
+    }),
+    ("Handle::is_resident", |it| {
+        it.each_full(|handle| !handle.is_resident(0..9))
+    }),
+    ("Handle::poll_fetch", |it| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        it.handles
+            .iter()
+            .all(|handle| handle.poll_fetch(&mut context).is_ready())
+    }),
+    ("Handle::hint", |it| {
+        it.handles
+            .iter()
+            .for_each(|handle| handle.hint().prefetch());
+        true
     }),
     ("Handle::prefetch", |it| {
         it.handles.iter().for_each(Handle::prefetch);
@@ -315,6 +356,9 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     ("reap", |_| is_refused(pager::reap())),
     ("pageout", |_| {
         pages_nothing_out(|chunks| is_refused(pager::pageout(chunks)))
+    }),
+    ("pageout_with", |_| {
+        is_refused(pager::pageout_with(9, |_| Ok(())))
     }),
     ("options", |_| {
         let options = pager::options().reuse(Reuse::Late);

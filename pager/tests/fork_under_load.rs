@@ -206,7 +206,7 @@ fn is_refused(pager: &Pager, inherited: &mut Option<Vec<Kept>>) -> bool {
         let made = Kept::new(pager, *kind, 1, 100);
         made.is_err_and(|error| foreign(&error))
     });
-    let each = pager.options().pageout_each(&mut [vec![1], vec![2]]);
+    let each = pager.options().pageout_each(&mut [vec![1u64], vec![2]]);
     let reap = pager.reap();
     let others = [
         each.map(drop).is_err_and(|error| foreign(&error)),

@@ -61,7 +61,7 @@ fn columns_that_kept_little_cost_what_they_kept() {
     let before = anonymous_bytes();
     let handles: Vec<_> = (0..512)
         .map(|seed| {
-            let mut column = vec![seed; CHUNK_WORDS];
+            let mut column: Vec<u64> = vec![seed; CHUNK_WORDS];
             column.truncate(1001);
             pager.pageout(&mut [column]).unwrap()
         })
@@ -80,7 +80,7 @@ fn columns_that_kept_little_cost_what_they_kept() {
 fn roomy_buffers_stay_with_their_owner_and_full_ones_move() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pager = pager(BackendKind::File, 64 << 20);
-    let mut roomy = Vec::with_capacity(CHUNK_WORDS);
+    let mut roomy: Vec<u64> = Vec::with_capacity(CHUNK_WORDS);
     roomy.extend(0..1000);
     let address = roomy.as_ptr();
     let handle = pager.pageout(std::slice::from_mut(&mut roomy)).unwrap();
@@ -232,7 +232,7 @@ fn a_pager_that_is_gone_holds_nothing() {
     for round in 0..40 {
         let pager = pager(BackendKind::File, 128 << 20);
         let mut taken = Vec::new();
-        for seed in 0..8 {
+        for seed in 0..8u64 {
             // Each take leaves the buffer of the one before as a spare.
             let handle = pager
                 .pageout(&mut [vec![round + seed; CHUNK_WORDS]])

@@ -133,7 +133,10 @@ fn page_out<C: Chunk<Element = u64>>(
     }
 }
 
-fn take<D: Destination + Default + Deref<Target = [u64]>>(handle: Handle, expected: &[u64]) {
+fn take<D: Destination<Element = u64> + Default + Deref<Target = [u64]>>(
+    handle: Handle,
+    expected: &[u64],
+) {
     let mut dst = D::default();
     let handle = match without_memory(|| handle.take(&mut dst)) {
         Ok(()) => {

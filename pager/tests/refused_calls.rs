@@ -143,7 +143,7 @@ fn use_it(pager: &Pager, row: &Row) {
             one.take().map_err(|(error, _)| error).unwrap();
         }
         let mut buf = ChunkBuf::with_capacity(1 << 18).unwrap();
-        buf.resize(1 << 18, 7).unwrap();
+        buf.resize(1 << 18, 7u64).unwrap();
         let handle = pager.options().backend(*kind).pageout(&mut [buf]).unwrap();
         let mut back = ChunkBuf::new();
         handle.take(&mut back).unwrap();
@@ -159,7 +159,7 @@ fn children_are_told_apart() {
     let handle = pager
         .options()
         .backend(BackendKind::Swap)
-        .pageout(&mut [vec![1; 700]])
+        .pageout(&mut [vec![1u64; 700]])
         .unwrap();
     let mut buf = ChunkBuf::try_from(&[7; 700][..]).unwrap();
     let is_told = |buf: &mut ChunkBuf| {

@@ -49,6 +49,8 @@ pub(crate) struct Engine {
     /// Writes from which on a caller waits for one instead of adding its own. Relaxed:
     /// a preference.
     pub(super) writes_at_a_time: AtomicUsize,
+    /// What views hold. Relaxed: guards nothing but itself.
+    pub(super) pinned_bytes: AtomicUsize,
     /// Set by a failed write until one succeeds. Relaxed: a statistic.
     pub(super) failing: AtomicBool,
 }
@@ -99,8 +101,14 @@ impl Engine {
             pool,
             writes_under_way: AtomicUsize::new(0),
             writes_at_a_time: AtomicUsize::new(1),
+            pinned_bytes: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this is the process that made it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.pool.is_own()
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -321,6 +329,7 @@ impl Engine {
         // No room: whoever needs it sooner reads it, and takes it from here. Whoever
         // makes room rings.
         let Some((charge, buffer)) = self.room_for_fetch(bytes, payload.element()) else {
+            payload.fetch_is_stuck();
             return Step::Idle;
         };
         let (is_ours, next) = self.fetches.remove(turn);

@@ -29,12 +29,12 @@ const NO_QUOTA: u64 = u64::MAX;
 /// let registry = Registry::new(InMemory);
 /// let group = Group::new("query 7").quota_bytes(10_000);
 /// let query = registry.options().group(&group);
-/// let handle = query.pageout(&mut [vec![1; 1000]])?;
-/// let refused = query.pageout(&mut [vec![2; 1000]]).unwrap_err();
+/// let handle = query.pageout(&mut [vec![1u64; 1000]])?;
+/// let refused = query.pageout(&mut [vec![2u64; 1000]]).unwrap_err();
 /// assert!(matches!(refused, Error::GroupQuotaExceeded { used_bytes: 8000, .. }));
 ///
 /// drop(handle);
-/// query.pageout(&mut [vec![2; 1000]])?;
+/// query.pageout(&mut [vec![2u64; 1000]])?;
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]

@@ -176,6 +176,8 @@ impl Engine {
             match self.write_one(Patience::None) {
                 Outcome::Written => {}
                 Outcome::Failed(error) => return Err(error),
+                // What views hold goes when they do.
+                Outcome::Nothing | Outcome::Busy if self.pinned_bytes() > 0 => return Ok(()),
                 Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
             }
         }
@@ -236,12 +238,20 @@ impl Engine {
             if older.is_empty() {
                 return;
             }
-            let mut is_busy = false;
+            let (mut is_busy, mut has_freed) = (false, false);
             for (rank, is_late) in older {
-                if let Some(taken) = queue.take_at(rank, is_late) {
-                    let evicted = evict_now(&taken, kind, &mut release);
-                    is_busy |= evicted == Some(false);
-                }
+                let Some(taken) = queue.take_at(rank, is_late) else {
+                    // Somebody else is at it.
+                    is_busy = true;
+                    continue;
+                };
+                let evicted = evict_now(&taken, kind, &mut release);
+                is_busy |= evicted == Some(false);
+                has_freed |= evicted == Some(true);
+            }
+            if !is_busy && !has_freed {
+                // What is left is held by views, and goes when they do.
+                return;
             }
             if is_busy {
                 self.ledger.wait(STALL_SLICE);
@@ -290,6 +300,10 @@ fn evict_now(
         Evicted::Busy => {
             payload.list_again(kind, piece, Place::Warmest);
             Some(false)
+        }
+        Evicted::Pinned => {
+            payload.list_again(kind, piece, Place::Warmest);
+            None
         }
         Evicted::Nothing => None,
     }

@@ -18,6 +18,7 @@
 //! engine    one step in the background: fetch, or write
 //! fetches   read-ahead asked for and not begun
 //! pool      the I/O threads
+//! pins      what views hold in memory
 //! spares    warm empty Vecs that change hands
 //! transfers the buffers of backends, within the budget
 //! pageable  a payload as the budget sees it
@@ -38,6 +39,7 @@ mod leave;
 mod ledger;
 mod limit;
 mod pageable;
+mod pins;
 mod pool;
 #[cfg(feature = "pressure")]
 mod pressure;
@@ -66,6 +68,7 @@ pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
 #[cfg(feature = "pressure")]
 pub use pressure::PressureStats;
+pub(crate) use room::Wait;
 pub(crate) use spares::Fit;
 pub use tally::ResidencyStats;
 pub use transfers::{TransferCharge, TransferMemory};
@@ -90,7 +93,7 @@ use crate::{Error, Result};
 ///
 /// let residency = Residency::builder().budget_bytes(64 << 20).build();
 /// let registry = Registry::with_residency(InMemory, &residency);
-/// let handle = registry.pageout(&mut [vec![7; 1000]])?;
+/// let handle = registry.pageout(&mut [vec![7u64; 1000]])?;
 /// assert_eq!(residency.stats().resident_bytes, 8000);
 ///
 /// let mut words = Vec::new();

@@ -38,6 +38,12 @@ pub(crate) trait Pageable: Send + Sync {
     /// Forgets what was queued under `turn`.
     fn forget_fetch(&self, turn: u64);
 
+    /// Says that there is no room for what is queued, as yet.
+    fn fetch_is_stuck(&self);
+
+    /// Brings all of it back, as far as there is room. Nothing in a forked child.
+    fn want(self: Arc<Self>);
+
     /// Tells the backend that a fetch of `range` is about to be made.
     fn announce(&self, range: Range<usize>);
 }
@@ -82,8 +88,10 @@ pub(crate) enum Evicted {
     Freed(Memory, Charge),
     /// There was nothing to drop.
     Nothing,
-    /// Somebody is using it.
+    /// Somebody is using it, for a moment.
     Busy,
+    /// Somebody looks at it, for as long as they like.
+    Pinned,
 }
 
 impl fmt::Debug for Evicted {
@@ -92,6 +100,7 @@ impl fmt::Debug for Evicted {
             Self::Freed(..) => "freed",
             Self::Nothing => "nothing",
             Self::Busy => "busy",
+            Self::Pinned => "pinned",
         })
     }
 }

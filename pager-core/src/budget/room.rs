@@ -20,6 +20,15 @@ use crate::{Error, Result};
 /// How long a caller waits for room before it looks again whether it can help.
 pub(super) const STALL_SLICE: Duration = Duration::from_millis(1);
 
+/// Whether a page-out waits until there is room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It does, and helps.
+    AsLongAsItTakes,
+    /// It is refused instead.
+    No,
+}
+
 /// Room that is wanted, and a warm buffer that fits.
 struct Wanted {
     kind: Kind,
@@ -77,26 +86,34 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// That of the write that would have made room; [`Error::ShutDown`].
+    /// That of the write that would have made room; [`Error::ShutDown`];
+    /// [`Error::NoRoom`] if there is none, or will never be, and the caller does not wait.
     pub(crate) fn admit(
         self: &Arc<Self>,
         bytes: usize,
         fit: Fit,
+        patience: Wait,
     ) -> Result<(Option<Charge>, Option<HeapBuf>)> {
         self.check_running()?;
         let mut wanted = Wanted::new(Kind::Dirty, bytes, fit);
         let mut stalled_since = None;
         let admitted = loop {
-            if bytes > self.ledger.high_bytes() {
+            if bytes > self.ledger.high_bytes().saturating_sub(self.pinned_bytes()) {
                 if self.ledger.asks_again() {
                     continue;
                 }
-                break Ok(None);
+                match patience {
+                    Wait::AsLongAsItTakes => break Ok(None),
+                    Wait::No => return Err(self.no_room(bytes)),
+                }
             }
             match wanted.reserve(self) {
                 Ok(charge) => break Ok(Some(charge)),
                 Err(Refusal::BudgetIsFull) if self.make_room(Unused::Goes, &mut wanted) => continue,
                 Err(Refusal::BudgetIsFull | Refusal::ShareIsFull) => {}
+            }
+            if patience == Wait::No {
+                return Err(self.no_room(bytes));
             }
             stalled_since.get_or_insert_with(Instant::now);
             if let Err(error) = self.help_or_wait() {
@@ -117,6 +134,14 @@ impl Engine {
             return Err(Error::ShutDown);
         }
         Ok(())
+    }
+
+    /// Says that so many bytes find no room.
+    pub(crate) fn no_room(&self, bytes: usize) -> Error {
+        Error::NoRoom {
+            needed_bytes: bytes as u64,
+            budget_bytes: self.ledger.limit_bytes() as u64,
+        }
     }
 
     /// Room for a clean copy of `bytes`, if there is any without waiting.
@@ -221,7 +246,7 @@ impl Engine {
 
     /// Writes a payload, or waits for a write that ends sooner than one that would
     /// begin now.
-    fn help_or_wait(self: &Arc<Self>) -> Result<()> {
+    pub(super) fn help_or_wait(self: &Arc<Self>) -> Result<()> {
         self.pool().wake(self);
         let enough = self.writes_at_a_time.load(Ordering::Relaxed);
         if self.writes_under_way.load(Ordering::Relaxed) >= enough {

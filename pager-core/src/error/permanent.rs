@@ -17,6 +17,7 @@ impl Error {
     /// | [`OutOfBounds`](Error::OutOfBounds) | yes | a payload never changes its length |
     /// | [`OutOfSpace`](Error::OutOfSpace) | no | space may be freed, by this program or another |
     /// | [`Contradiction`](Error::Contradiction) | yes | settings do not change by themselves |
+    /// | [`NoRoom`](Error::NoRoom) | if what is needed exceeds the whole budget | else what leaves memory makes room |
     /// | [`QuotaExceeded`](Error::QuotaExceeded), [`GroupQuotaExceeded`](Error::GroupQuotaExceeded) | if what is needed exceeds the whole quota | else dropped handles make room |
     /// | [`Corrupt`](Error::Corrupt) | yes | what is stored is damaged, and stays so |
     /// | [`ScratchUnavailable`](Error::ScratchUnavailable) | yes, but for `InUse`; `Refused`: as its cause | a directory does not become another; handles that are in use are dropped |
@@ -65,6 +66,10 @@ impl Error {
                 quota_bytes,
                 ..
             } => needed_bytes > quota_bytes,
+            Self::NoRoom {
+                needed_bytes,
+                budget_bytes,
+            } => needed_bytes > budget_bytes,
             Self::OutOfMemory { needed_bytes } => isize::try_from(*needed_bytes).is_err(),
             Self::ScratchUnavailable {
                 problem, source, ..

@@ -53,7 +53,7 @@ fn kind(error: &Error) -> io::ErrorKind {
         } => source
             .as_ref()
             .map_or_else(|| kind_of_problem(*problem), io::Error::kind),
-        Error::OutOfMemory { .. } => Kind::OutOfMemory,
+        Error::OutOfMemory { .. } | Error::NoRoom { .. } => Kind::OutOfMemory,
         Error::Io { source, .. } => source.kind(),
         Error::Backend { source, .. } => {
             if let Some(error) = source.downcast_ref::<Error>() {

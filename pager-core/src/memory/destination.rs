@@ -14,15 +14,16 @@ use super::{ChunkBuf, ElementLayout, HeapBuf, Window, try_reserve};
 use crate::backend::ChunkKind;
 use crate::{Error, OwnedChunk, Result};
 
-/// A buffer that words can be read into: `Vec<u64>` or [`ChunkBuf`]. Sealed:
-/// these two are all there are.
+/// A buffer that elements can be read into: a `Vec` or a [`ChunkBuf`], and with the
+/// features of those names `bytes::Bytes` and Arrow's `Buffer`. Sealed: these are all
+/// there are.
 ///
 /// A [`ChunkBuf`] is aligned for direct I/O, so a file backend reads straight
 /// into it; a `Vec` costs one copy more.
 pub trait Destination: Adopt {}
 
-impl Destination for Vec<u64> {}
-impl Destination for ChunkBuf {}
+impl<T: Pod> Destination for Vec<T> {}
+impl<T: Pod> Destination for ChunkBuf<T> {}
 
 /// The sealed half of [`Destination`].
 pub trait Adopt {
@@ -88,7 +89,7 @@ impl<T: Pod> Adopt for Vec<T> {
                 let old = std::mem::replace(self, vec);
                 Ok(OwnedChunk::Vec(HeapBuf::of_vec(old)))
             }
-            other @ OwnedChunk::Buf(_) => Err(other),
+            other => Err(other),
         }
     }
 }
@@ -123,7 +124,7 @@ impl<T: Pod> Adopt for ChunkBuf<T> {
                 let old = std::mem::replace(self, buf);
                 Ok(OwnedChunk::Buf(old.into_bytes()))
             }
-            other @ OwnedChunk::Vec(_) => Err(other),
+            other => Err(other),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! slot      one of them, in somebody's hands           (unsafe: moves out on drop)
 //! class     the free slots of one size, by region      (no unsafe)
 //! chunk_buf a growable buffer in one slot              (unsafe: slices of a slot)
+//! append    filling one from its end
 //! element   size and alignment of what it is made of
 //! heap_buf  the buffer of a vector, its type forgotten (unsafe: allocates and frees)
 //! reserve   room in a vector, or an error
@@ -17,6 +18,7 @@
 //! stamp     which process this is, across forks        (unsafe: pthread_atfork)
 //! ```
 
+mod append;
 mod arena;
 mod chunk_buf;
 mod class;

@@ -10,6 +10,7 @@
 )]
 
 use std::fmt;
+use std::io;
 use std::mem::MaybeUninit;
 
 /// Uninitialised bytes that a [`Backend::read`](crate::Backend::read) fills in
@@ -191,6 +192,19 @@ impl<'a> Window<'a> {
 
     fn unfilled(&mut self) -> &mut [MaybeUninit<u8>] {
         &mut self.spare[self.filled_bytes..]
+    }
+}
+
+/// Writes what fits, and nothing once the window is full.
+impl io::Write for Window<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fitting = bytes.len().min(self.remaining_bytes());
+        self.copy_from(&bytes[..fitting]);
+        Ok(fitting)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

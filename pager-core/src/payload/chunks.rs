@@ -55,10 +55,12 @@ pub(super) mod sealed {
     }
 }
 
+use super::shared::SharedBytes;
 use sealed::{Erased, List};
 
-/// A buffer that can be paged out: a `Vec` or a [`ChunkBuf`] of words, or an
-/// [`OwnedChunk`] of either kind. Sealed: these three are all there are.
+/// A buffer that can be paged out: a `Vec` or a [`ChunkBuf`] of any plain element,
+/// [`Shared`](crate::Shared) bytes, with the features of those names `bytes::Bytes` and
+/// Arrow's `Buffer`, or an [`OwnedChunk`] of any kind. Sealed: these are all there are.
 pub trait Chunk: Erased {
     /// What it is a buffer of.
     type Element: Pod;
@@ -78,6 +80,8 @@ pub enum OwnedChunk {
     Vec(HeapBuf),
     /// Memory of an [`Arena`](crate::Arena).
     Buf(ChunkBuf<u8>),
+    /// Memory of somebody else's, who shares it.
+    Shared(SharedBytes),
 }
 
 impl OwnedChunk {
@@ -85,7 +89,7 @@ impl OwnedChunk {
     pub(crate) fn empty(kind: ChunkKind, element: ElementLayout) -> Self {
         match kind {
             ChunkKind::Vec => Self::Vec(HeapBuf::new(element)),
-            ChunkKind::Buf => Self::Buf(ChunkBuf::new()),
+            ChunkKind::Buf | ChunkKind::Shared => Self::Buf(ChunkBuf::new()),
         }
     }
 
@@ -101,6 +105,7 @@ impl OwnedChunk {
         match self {
             Self::Vec(buf) => buf,
             Self::Buf(buf) => buf,
+            Self::Shared(owner) => owner.as_ref(),
         }
     }
 
@@ -113,6 +118,13 @@ impl OwnedChunk {
         match self {
             Self::Vec(buf) => buf.append(len_bytes, fill),
             Self::Buf(buf) => Adopt::append(buf, len_bytes, fill),
+            Self::Shared(_) => {
+                let mut buf = ChunkBuf::new();
+                buf.extend_from_slice(self.bytes())?;
+                Adopt::append(&mut buf, len_bytes, fill)?;
+                *self = Self::Buf(buf);
+                Ok(())
+            }
         }
     }
 }
@@ -126,6 +138,12 @@ impl fmt::Debug for OwnedChunk {
 impl<T: Pod> From<Vec<T>> for OwnedChunk {
     fn from(vec: Vec<T>) -> Self {
         Self::Vec(HeapBuf::of_vec(vec))
+    }
+}
+
+impl AsRef<[u8]> for OwnedChunk {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
     }
 }
 
@@ -143,18 +161,18 @@ impl Chunk for OwnedChunk {
     }
 }
 
-impl Chunk for Vec<u64> {
-    type Element = u64;
+impl<T: Pod> Chunk for Vec<T> {
+    type Element = T;
 
-    fn elements(&self) -> &[u64] {
+    fn elements(&self) -> &[T] {
         self
     }
 }
 
-impl Chunk for ChunkBuf {
-    type Element = u64;
+impl<T: Pod> Chunk for ChunkBuf<T> {
+    type Element = T;
 
-    fn elements(&self) -> &[u64] {
+    fn elements(&self) -> &[T] {
         self
     }
 }
@@ -168,6 +186,7 @@ impl Erased for OwnedChunk {
         match self {
             Self::Vec(buf) => buf.capacity_bytes(),
             Self::Buf(buf) => buf.capacity_bytes(),
+            Self::Shared(owner) => owner.as_ref().len(),
         }
     }
 
@@ -175,6 +194,7 @@ impl Erased for OwnedChunk {
         match self {
             Self::Vec(_) => ChunkKind::Vec,
             Self::Buf(_) => ChunkKind::Buf,
+            Self::Shared(_) => ChunkKind::Shared,
         }
     }
 
@@ -186,6 +206,7 @@ impl Erased for OwnedChunk {
         match self {
             Self::Vec(buf) => buf.clear(),
             Self::Buf(buf) => buf.clear(),
+            Self::Shared(_) => *self = Self::Buf(ChunkBuf::new()),
         }
     }
 

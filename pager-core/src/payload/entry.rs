@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::memory::{Memory, Resident};
 use super::pieces::{PiecePlace, Pieces};
 use super::state::State;
+use super::waiting::Wakers;
 use crate::backend::{Backend, ChunkKind};
 use crate::budget::{Charge, Engine, Evicted, Group, Kind, Outcome, Pageable, Place, WeakPageable};
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub(crate) struct Entry<B: Backend> {
     /// What the backend remembers of it, from the moment it is stored until it is freed
     /// with the entry: whoever uses it holds the entry.
     pub(super) slot: OnceLock<Box<B::Slot>>,
+    /// Who waits for a fetch of it.
+    pub(super) wakers: Wakers,
     /// Read since it came or since it was last passed over. Relaxed: a hint.
     touched: AtomicBool,
     /// Whether the handle is gone. Relaxed: a statistic.
@@ -102,6 +105,7 @@ impl<B: Backend> Entry<B> {
             kind: form.kind,
             state: Mutex::new(state),
             slot: OnceLock::new(),
+            wakers: Wakers::default(),
             touched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             charge: home.engine().bookkeeping(bytes),
@@ -131,7 +135,7 @@ impl<B: Backend> Entry<B> {
     }
 
     /// This entry, as queues hold it.
-    pub(super) fn weak(self: &Arc<Self>) -> WeakPageable {
+    pub(crate) fn weak(self: &Arc<Self>) -> WeakPageable {
         let this = Arc::clone(self) as Arc<dyn Pageable>;
         Arc::downgrade(&this)
     }
@@ -210,6 +214,20 @@ impl<B: Backend> Pageable for Entry<B> {
             && let Some(start) = pieces.queued(turn).map(|piece| piece.range.start)
         {
             pieces.remove(start);
+        }
+        self.wakers.wake();
+    }
+
+    fn fetch_is_stuck(&self) {
+        self.wakers.give_up();
+    }
+
+    fn want(self: Arc<Self>) {
+        if self.home.owner.is_current() {
+            self.prefetch(0..self.len_bytes);
+        } else {
+            // The parent's: its locks may be held by threads that are not here.
+            std::mem::forget(self);
         }
     }
 

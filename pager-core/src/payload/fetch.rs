@@ -205,6 +205,7 @@ impl<B: Backend> Drop for Landing<B> {
             pieces.remove(self.range.start);
         }
         self.flight.land();
+        self.entry.wakers.wake();
     }
 }
 

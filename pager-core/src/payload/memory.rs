@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::chunks::OwnedChunk;
 use super::joined::Payload;
-use crate::budget::Charge;
+use crate::budget::{Charge, Engine};
 use crate::memory::{ElementLayout, HeapBuf, Window, release_buf};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Memory that holds a payload, or a piece of one.
 pub(crate) enum Memory {
@@ -20,10 +21,10 @@ pub(crate) enum Memory {
 }
 
 impl Memory {
-    pub(super) fn of_chunk(chunk: OwnedChunk) -> Self {
+    pub(crate) fn of_chunk(chunk: OwnedChunk) -> Self {
         match chunk {
             OwnedChunk::Vec(buf) => Self::Vec(buf),
-            buf @ OwnedChunk::Buf(_) => Self::Chunks(Box::new([buf])),
+            other => Self::Chunks(Box::new([other])),
         }
     }
 
@@ -62,6 +63,12 @@ impl Memory {
         }
     }
 
+    /// Whether some of it belongs to somebody else as well.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Chunks(chunks)
+            if chunks.iter().any(|chunk| matches!(chunk, OwnedChunk::Shared(_))))
+    }
+
     pub(super) fn is_mapped(&self) -> bool {
         matches!(self, Self::Mapped)
     }
@@ -74,6 +81,15 @@ impl Memory {
             Self::Mapped => Payload::shared(&[]),
         };
         payload.of_elements(element)
+    }
+
+    /// The bytes at `wanted`, if they lie in one place that can be looked at.
+    pub(super) fn slice(&self, wanted: &Range<usize>) -> Option<&[u8]> {
+        match self {
+            Self::Vec(buf) => buf.get(wanted.clone()),
+            Self::Chunks(chunks) => slice_of(chunks, wanted),
+            Self::Mapped => None,
+        }
     }
 
     /// Copies the bytes at `wanted` into `window`.
@@ -94,7 +110,7 @@ impl Memory {
         };
         let many = many.into_iter().flatten().filter_map(|chunk| match chunk {
             OwnedChunk::Vec(buf) => Some(buf),
-            OwnedChunk::Buf(_) => None,
+            OwnedChunk::Buf(_) | OwnedChunk::Shared(_) => None,
         });
         one.into_iter().chain(many)
     }
@@ -103,6 +119,20 @@ impl Memory {
     pub(crate) fn release(self) {
         self.into_vecs().for_each(release_buf);
     }
+}
+
+/// The bytes at `wanted` of `chunks` joined in order, if one of them has them all.
+fn slice_of<'a>(chunks: &'a [OwnedChunk], wanted: &Range<usize>) -> Option<&'a [u8]> {
+    let mut chunk_start = 0;
+    for chunk in chunks {
+        let bytes = chunk.bytes();
+        let chunk_end = chunk_start + bytes.len();
+        if wanted.start < chunk_end {
+            return bytes.get(wanted.start - chunk_start..wanted.end - chunk_start);
+        }
+        chunk_start = chunk_end;
+    }
+    None
 }
 
 /// Copies the bytes at `wanted` of `chunks` joined in order.
@@ -128,6 +158,9 @@ pub(super) struct Resident {
     memory: Memory,
     /// There until this is dropped or taken apart.
     charge: Option<Charge>,
+    /// Views of it. Relaxed: becomes one under the lock of the payload, and whoever adds
+    /// to it otherwise has one.
+    pins: AtomicUsize,
 }
 
 impl Resident {
@@ -135,7 +168,45 @@ impl Resident {
         Arc::new(Self {
             memory,
             charge: Some(charge),
+            pins: AtomicUsize::new(0),
         })
+    }
+
+    /// Holds it in memory for one view more; `false` if there is no room for what cannot
+    /// leave. Called under the lock of its payload.
+    pub(super) fn pin(&self) -> bool {
+        let is_first = self.pins.fetch_add(1, Ordering::Relaxed) == 0;
+        let may = !is_first || self.engine().try_pin(self.charge().bytes());
+        if !may {
+            self.pins.fetch_sub(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// The same for a copy of a view.
+    pub(super) fn pin_again(&self) {
+        self.pins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends a view.
+    pub(super) fn unpin(&self) {
+        if self.pins.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.engine().unpin(self.charge().bytes());
+        }
+    }
+
+    /// Whether there are views of it.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether this is the process that made it.
+    pub(super) fn is_own(&self) -> bool {
+        self.engine().is_own()
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        self.charge().engine()
     }
 
     pub(super) fn memory(&self) -> &Memory {

@@ -33,7 +33,9 @@ impl Payload<'_> {
         match (self.is_roomy(), self.kind()) {
             (false, _) => self.capacity_bytes(),
             (true, ChunkKind::Vec) => self.len_bytes(),
-            (true, ChunkKind::Buf) => SizeClass::for_bytes(self.len_bytes()).bytes(),
+            (true, ChunkKind::Buf | ChunkKind::Shared) => {
+                SizeClass::for_bytes(self.len_bytes()).bytes()
+            }
         }
     }
 

@@ -37,6 +37,10 @@ impl<B: Backend> Entry<B> {
             return Ok(None);
         }
         let mut state = lock(&self.state);
+        if matches!(&*state, State::Dirty(resident) if resident.is_pinned()) {
+            // Somebody looks at it: a copy leaves.
+            return Ok(None);
+        }
         let State::Dirty(resident) = state.leave() else {
             return Err(Outcome::Nothing);
         };
@@ -80,8 +84,13 @@ impl<B: Backend> Entry<B> {
         let is_wanted = matches!(&*state, State::Dirty(dirty) if Arc::ptr_eq(dirty, &resident));
         if is_wanted {
             self.remember(slot);
-            *state = State::Stored(Pieces::whole(self.len_bytes, Arc::clone(&resident)));
-            resident.charge().turn(Kind::Clean, self.weak(), 0);
+            if resident.memory().is_shared() {
+                // Somebody waits for it to be let go.
+                *state = State::Stored(Pieces::default());
+            } else {
+                *state = State::Stored(Pieces::whole(self.len_bytes, Arc::clone(&resident)));
+                resident.charge().turn(Kind::Clean, self.weak(), 0);
+            }
             drop(state);
         } else {
             // Taken since the write began.
@@ -120,6 +129,9 @@ impl<B: Backend> Entry<B> {
                 range,
                 place: PiecePlace::Here(resident),
             }) if resident.charge().kind() == kind => {
+                if resident.is_pinned() {
+                    return Evicted::Pinned;
+                }
                 if Arc::strong_count(resident) > 1 {
                     return Evicted::Busy;
                 }
@@ -190,5 +202,6 @@ impl<B: Backend> Drop for Giving<B> {
             *lock(&self.entry.state) = State::Dirty(resident);
         }
         self.flight.land();
+        self.entry.wakers.wake();
     }
 }

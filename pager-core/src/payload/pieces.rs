@@ -144,6 +144,14 @@ impl Pieces {
         gaps
     }
 
+    /// Whether some of `range` is queued, or on its way.
+    pub(super) fn is_coming(&self, range: &Range<usize>) -> bool {
+        self.0[self.first_reaching(range.start)..]
+            .iter()
+            .take_while(|piece| piece.range.start < range.end)
+            .any(|piece| !matches!(piece.place, PiecePlace::Here(_)))
+    }
+
     /// The gap around `gap`, in a payload of `len` bytes.
     pub(super) fn around(&self, gap: &Range<usize>, len: usize) -> Range<usize> {
         let next = self.first_reaching(gap.start);

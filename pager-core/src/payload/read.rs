@@ -39,7 +39,26 @@ impl<B: Backend> Entry<B> {
         dst: &mut D,
     ) -> Result<()> {
         let source = self.find(ranges)?;
-        dst.append(len_bytes, |window| match source {
+        dst.append(len_bytes, |window| self.fill_from(source, ranges, window))
+    }
+
+    /// Fills `window` with `ranges`.
+    pub(super) fn fill_window(
+        self: &Arc<Self>,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        self.fill_from(self.find(ranges)?, ranges, window)
+    }
+
+    /// The same from where they were found, part by part if they are in several places.
+    fn fill_from(
+        self: &Arc<Self>,
+        source: Source,
+        ranges: &[Range<usize>],
+        window: &mut Window<'_>,
+    ) -> Result<()> {
+        match source {
             Source::Parts => {
                 let parts = |range: &Range<usize>| cut(range.clone(), PIECE_BYTES);
                 let mut parts = ranges.iter().flat_map(parts);
@@ -49,7 +68,7 @@ impl<B: Backend> Entry<B> {
                 })
             }
             source => self.fill(source, ranges, window),
-        })
+        }
     }
 
     /// Fills `window` with `ranges`, which were found at `source`.
@@ -104,6 +123,9 @@ impl<B: Backend> Entry<B> {
             Coverage::Partly | Coverage::Missing => {
                 let cancelled = pieces.cancel_within(ranges);
                 drop(state);
+                if !cancelled.is_empty() {
+                    self.wakers.wake();
+                }
                 for turn in cancelled {
                     self.engine().cancel_fetch(turn);
                 }
@@ -115,7 +137,7 @@ impl<B: Backend> Entry<B> {
 
     /// Counts a read that found in memory what is also stored. What was fetched
     /// has served its purpose then, and is a clean copy as any other.
-    fn count_hit(self: &Arc<Self>, held: &Held) {
+    pub(super) fn count_hit(self: &Arc<Self>, held: &Held) {
         let engine = self.engine();
         engine.tally.cache_hits.add(1);
         let mut was_ahead = false;

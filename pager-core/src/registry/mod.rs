@@ -3,6 +3,7 @@
 //! ```text
 //! mod       Registry, and the questions one may ask it
 //! pageout   the way in: into memory under a budget, or straight to the backend
+//! pageout_with  the same of bytes that do not exist yet
 //! handle    Handle: the caller's side of read, take, prefetch, drop
 //! home      a way to the registry that threads do not share
 //! table     the live handles
@@ -14,6 +15,7 @@ mod counters;
 mod handle;
 mod home;
 mod pageout;
+mod pageout_with;
 mod stats;
 pub(crate) mod table;
 #[cfg(all(test, pager_shuttle))]
@@ -21,6 +23,8 @@ mod table_interleavings;
 
 use std::ops::Range;
 use std::sync::Arc;
+
+use bytemuck::Pod;
 
 use counters::{Count, Counters};
 use home::Homes;
@@ -72,7 +76,7 @@ pub(crate) struct Shared<B> {
     /// Bytes of each live payload and what it is made of, by the number of its handle.
     handles: Table<(usize, ElementLayout)>,
     counters: Counters,
-    owner: ProcessStamp,
+    pub(crate) owner: ProcessStamp,
     residency: Residency,
 }
 
@@ -125,9 +129,9 @@ impl<B: Backend> Registry<B> {
     /// # Errors
     ///
     /// As there.
-    pub fn read_at<D: Destination>(
+    pub fn read_at<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: &Handle<B>,
+        handle: &Handle<B, T>,
         offset: usize,
         len: usize,
         dst: &mut D,
@@ -140,9 +144,9 @@ impl<B: Backend> Registry<B> {
     /// # Errors
     ///
     /// As there.
-    pub fn read_at_many<D: Destination>(
+    pub fn read_at_many<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: &Handle<B>,
+        handle: &Handle<B, T>,
         ranges: &[Range<usize>],
         dst: &mut D,
     ) -> Result<()> {
@@ -150,18 +154,18 @@ impl<B: Backend> Registry<B> {
     }
 
     /// [`Handle::prefetch`].
-    pub fn prefetch(&self, handle: &Handle<B>) {
+    pub fn prefetch<T: Pod>(&self, handle: &Handle<B, T>) {
         handle.prefetch();
     }
 
     /// [`Handle::prefetch_at`].
-    pub fn prefetch_at(&self, handle: &Handle<B>, offset: usize, len: usize) {
+    pub fn prefetch_at<T: Pod>(&self, handle: &Handle<B, T>, offset: usize, len: usize) {
         handle.prefetch_at(offset, len);
     }
 
     /// Hints that all of these payloads will be taken or read soon, in this
     /// order.
-    pub fn prefetch_many(&self, handles: &[&Handle<B>]) {
+    pub fn prefetch_many<T: Pod>(&self, handles: &[&Handle<B, T>]) {
         handles.iter().for_each(|handle| handle.prefetch());
     }
 
@@ -170,11 +174,11 @@ impl<B: Backend> Registry<B> {
     /// # Errors
     ///
     /// As there.
-    pub fn take<D: Destination>(
+    pub fn take<T: Pod, D: Destination<Element = T>>(
         &self,
-        handle: Handle<B>,
+        handle: Handle<B, T>,
         dst: &mut D,
-    ) -> Result<(), TakeError<Handle<B>>> {
+    ) -> Result<(), TakeError<Handle<B, T>>> {
         handle.take(dst)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::counters::Count;
 use super::{Handle, Registry};
 use crate::backend::Backend;
-use crate::budget::{Charge, Claim, Fit, Group};
+use crate::budget::{Charge, Claim, Fit, Group, Wait};
 use crate::error::{Error, Result};
 use crate::payload::{Chunk, Entry, Memory, Payload, PayloadForm};
 
@@ -38,9 +38,10 @@ pub enum Reuse {
 #[derive(Debug)]
 #[must_use]
 pub struct PageoutOptions<'a, B: Backend> {
-    registry: &'a Registry<B>,
-    reuse: Reuse,
-    group: Option<&'a Group>,
+    pub(super) registry: &'a Registry<B>,
+    pub(super) reuse: Reuse,
+    pub(super) group: Option<&'a Group>,
+    pub(super) wait: Wait,
 }
 
 impl<B: Backend> Clone for PageoutOptions<'_, B> {
@@ -64,14 +65,21 @@ impl<'a, B: Backend> PageoutOptions<'a, B> {
         self
     }
 
-    /// Pages out `chunks` as one payload: their words, joined in order.
+    /// Says that the page-out is refused ([`Error::NoRoom`]) where it would otherwise wait
+    /// for room in the memory budget, or go straight to the backend for want of any.
+    pub fn without_waiting(mut self) -> Self {
+        self.wait = Wait::No;
+        self
+    }
+
+    /// Pages out `chunks` as one payload: what they hold, joined in order.
     ///
     /// # Errors
     ///
     /// As for [`Registry::pageout`]; [`Error::GroupQuotaExceeded`].
-    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B, C::Element>> {
         self.registry
-            .counted(|registry| registry.try_pageout(chunks, self.reuse, self.group))
+            .counted(|registry| registry.try_pageout(chunks, *self))
     }
 
     /// Pages out every chunk as a payload of its own: all or none.
@@ -79,17 +87,17 @@ impl<'a, B: Backend> PageoutOptions<'a, B> {
     /// # Errors
     ///
     /// As for [`pageout`](Self::pageout); every chunk is then as it was.
-    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B>>> {
+    pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B, C::Element>>> {
         self.registry
-            .counted(|registry| registry.try_pageout_each(chunks, self.reuse, self.group))
+            .counted(|registry| registry.try_pageout_each(chunks, *self))
     }
 }
 
 impl<B: Backend> Registry<B> {
-    /// Pages out `chunks` as one payload: their words, joined in order.
+    /// Pages out `chunks` as one payload: what they hold, joined in order.
     ///
-    /// On success every chunk is empty. Chunks are `Vec<u64>`s or
-    /// [`ChunkBuf`](crate::ChunkBuf)s. Under a budget this is a promise and does
+    /// On success every chunk is empty. Chunks are `Vec`s or
+    /// [`ChunkBuf`](crate::ChunkBuf)s of any plain element, or owners of shared bytes. Under a budget this is a promise and does
     /// no I/O below the high watermark; above it, the call helps to make room.
     ///
     /// # Errors
@@ -97,7 +105,7 @@ impl<B: Backend> Registry<B> {
     /// What the backend says, be it about this payload or about one that had to
     /// make room for it; every chunk is then as it was. [`Error::ShutDown`] after
     /// the residency layer was shut down.
-    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B>> {
+    pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B, C::Element>> {
         self.options().pageout(chunks)
     }
 
@@ -107,11 +115,12 @@ impl<B: Backend> Registry<B> {
             registry: self,
             reuse: Reuse::Unknown,
             group: None,
+            wait: Wait::AsLongAsItTakes,
         }
     }
 
     /// What `pageout` gives; its failure is counted.
-    fn counted<T>(&self, pageout: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    pub(super) fn counted<T>(&self, pageout: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let paged_out = pageout(self);
         if paged_out.is_err() {
             self.shared.counters.add(Count::FailedPageouts, 1);
@@ -122,12 +131,11 @@ impl<B: Backend> Registry<B> {
     fn try_pageout<C: Chunk>(
         &self,
         mut chunks: &mut [C],
-        reuse: Reuse,
-        group: Option<&Group>,
-    ) -> Result<Handle<B>> {
+        options: PageoutOptions<'_, B>,
+    ) -> Result<Handle<B, C::Element>> {
         self.check_open()?;
         let mut payload = Payload::new(&mut chunks);
-        let claim = self.claim(group, payload.len_bytes())?;
+        let claim = self.claim(options.group, payload.len_bytes())?;
         if payload.is_empty() {
             return self.store(&mut payload, claim);
         }
@@ -136,7 +144,7 @@ impl<B: Backend> Registry<B> {
             len_bytes: payload.len_bytes(),
             element: payload.element(),
         };
-        let (charge, freed) = engine.admit(payload.held_bytes(), fit)?;
+        let (charge, freed) = engine.admit(payload.held_bytes(), fit, options.wait)?;
         // After it was admitted: who waits for room holds no buffer that is counted
         // nowhere.
         let spare = match (payload.wants_refill(), &freed) {
@@ -146,7 +154,7 @@ impl<B: Backend> Registry<B> {
         let paged_out = match charge {
             Some(charge) => payload
                 .move_out()
-                .map(|memory| self.keep(&payload, (memory, charge), reuse, claim)),
+                .map(|memory| self.keep(&payload, (memory, charge), options.reuse, claim)),
             None => self.store(&mut payload, claim),
         };
         engine.keep_buffer(payload.refill(spare));
@@ -156,9 +164,8 @@ impl<B: Backend> Registry<B> {
     fn try_pageout_each<C: Chunk>(
         &self,
         chunks: &mut [C],
-        reuse: Reuse,
-        group: Option<&Group>,
-    ) -> Result<Vec<Handle<B>>> {
+        options: PageoutOptions<'_, B>,
+    ) -> Result<Vec<Handle<B, C::Element>>> {
         self.check_open()?;
         let full = chunks
             .iter()
@@ -166,15 +173,15 @@ impl<B: Backend> Registry<B> {
             .count();
         let claims = chunks
             .iter()
-            .map(|chunk| self.claim(group, size_of_val(chunk.elements())))
+            .map(|chunk| self.claim(options.group, size_of_val(chunk.elements())))
             .collect::<Result<Vec<_>>>()?;
         let held_bytes = |mut chunk: &mut [C]| Payload::new(&mut chunk).held_bytes();
         let bytes = chunks.chunks_mut(1).map(held_bytes).sum();
         // One admission for all: who waits for room holds none that others wait for.
-        let (charge, freed) = self.shared.engine().admit(bytes, Fit::NONE)?;
+        let (charge, freed) = self.shared.engine().admit(bytes, Fit::NONE, options.wait)?;
         self.shared.engine().keep_buffer(freed);
         match charge {
-            Some(charge) if full > 0 => self.keep_each(chunks, charge, reuse, claims),
+            Some(charge) if full > 0 => self.keep_each(chunks, charge, options.reuse, claims),
             _ => self.store_each(chunks, claims),
         }
     }
@@ -187,7 +194,7 @@ impl<B: Backend> Registry<B> {
         mut charge: Charge,
         reuse: Reuse,
         mut claims: Vec<Option<Claim>>,
-    ) -> Result<Vec<Handle<B>>> {
+    ) -> Result<Vec<Handle<B, C::Element>>> {
         // Whatever can fail comes first: copies, and the storing of empty payloads.
         let mut copies = Vec::with_capacity(chunks.len());
         let mut empty = Vec::new();
@@ -218,7 +225,7 @@ impl<B: Backend> Registry<B> {
         &self,
         mut chunks: &mut [C],
         claims: Vec<Option<Claim>>,
-    ) -> Result<Vec<Handle<B>>> {
+    ) -> Result<Vec<Handle<B, C::Element>>> {
         let backend = &self.shared.backend;
         let mut slots = Vec::with_capacity(chunks.len());
         for index in 0..chunks.len() {
@@ -242,7 +249,7 @@ impl<B: Backend> Registry<B> {
     }
 
     /// Whether page-outs are taken.
-    fn check_open(&self) -> Result<()> {
+    pub(super) fn check_open(&self) -> Result<()> {
         if !self.shared.owner.is_current() {
             return Err(Error::ForeignProcess);
         }
@@ -250,24 +257,35 @@ impl<B: Backend> Registry<B> {
     }
 
     /// So many bytes of the quota of `group`, if the payload belongs to one.
-    fn claim(&self, group: Option<&Group>, bytes: usize) -> Result<Option<Claim>> {
+    pub(super) fn claim(&self, group: Option<&Group>, bytes: usize) -> Result<Option<Claim>> {
         let engine = self.shared.engine();
         group.map(|group| engine.claim(group, bytes)).transpose()
     }
 
     /// Keeps a payload that has been moved into memory of pager's.
-    fn keep(
+    fn keep<T>(
         &self,
         payload: &Payload<'_>,
         held: (Memory, Charge),
         reuse: Reuse,
         claim: Option<Claim>,
-    ) -> Handle<B> {
+    ) -> Handle<B, T> {
         let form = PayloadForm {
             // Moved out, it has none of its own any more.
             len_bytes: held.0.len_bytes(),
             ..form_of(payload)
         };
+        self.keep_as(form, held, reuse, claim)
+    }
+
+    /// The same of a payload of this form.
+    pub(super) fn keep_as<T>(
+        &self,
+        form: PayloadForm,
+        held: (Memory, Charge),
+        reuse: Reuse,
+        claim: Option<Claim>,
+    ) -> Handle<B, T> {
         let home = self.homes.own();
         let group = claim.as_ref().map(Claim::group);
         let entry = Entry::dirty(home, form, held, reuse == Reuse::Late, group);
@@ -278,19 +296,28 @@ impl<B: Backend> Registry<B> {
     }
 
     /// Hands a payload to the backend at once.
-    fn store(&self, payload: &mut Payload<'_>, claim: Option<Claim>) -> Result<Handle<B>> {
+    pub(super) fn store<T>(
+        &self,
+        payload: &mut Payload<'_>,
+        claim: Option<Claim>,
+    ) -> Result<Handle<B, T>> {
         let form = form_of(payload);
         let slot = self.shared.backend.page_out(payload)?;
         Ok(self.register_stored(form, slot, claim))
     }
 
-    fn register_stored(&self, form: PayloadForm, slot: B::Slot, claim: Option<Claim>) -> Handle<B> {
+    fn register_stored<T>(
+        &self,
+        form: PayloadForm,
+        slot: B::Slot,
+        claim: Option<Claim>,
+    ) -> Handle<B, T> {
         let group = claim.as_ref().map(Claim::group);
         let entry = Entry::stored(self.homes.own(), form, slot, group);
         self.register(entry, claim)
     }
 
-    fn register(&self, entry: Arc<Entry<B>>, claim: Option<Claim>) -> Handle<B> {
+    fn register<T>(&self, entry: Arc<Entry<B>>, claim: Option<Claim>) -> Handle<B, T> {
         let shared = &self.shared;
         // In this order: what is counted as paged out may be found in the table.
         shared

@@ -187,7 +187,7 @@ fn after_a_shutdown_handles_are_taken_and_pageouts_refused() {
     let refused = registry.pageout(std::slice::from_mut(&mut column));
     assert!(matches!(refused, Err(Error::ShutDown)));
     assert_eq!(column, chunk(2));
-    let empty = registry.pageout(&mut [Vec::new()]);
+    let empty = registry.pageout(&mut [Vec::<u64>::new()]);
     assert!(matches!(empty, Err(Error::ShutDown)));
     assert_eq!(registry.stats().failed_pageouts, 2);
     handle.prefetch();

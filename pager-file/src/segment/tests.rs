@@ -329,7 +329,7 @@ fn the_quota_is_exact_under_eight_threads() {
     });
     assert_eq!(kept.len(), 100);
     assert_eq!(registry.stats().backend.stored_bytes, QUOTA_BYTES);
-    let mut refused = [vec![1]];
+    let mut refused = [vec![1u64]];
     let error = registry.pageout(&mut refused).unwrap_err();
     assert!(matches!(
         error,
@@ -687,7 +687,7 @@ fn failures_on_a_full_disk_leak_no_room() {
     registry.backend().0.trim().unwrap();
     let before = free_bytes();
     for _ in 0..5 {
-        let mut chunks = [vec![1; 32 * CHUNK_WORDS]];
+        let mut chunks = [vec![1u64; 32 * CHUNK_WORDS]];
         let error = registry.pageout(&mut chunks).unwrap_err();
         assert!(error.is_out_of_space(), "{error}");
         assert_eq!(chunks[0].len(), 32 * CHUNK_WORDS);

@@ -213,7 +213,7 @@ pub(super) fn an_empty_payload_belongs_to_the_backend_and_costs_nothing<B: Backe
         assert_reclaimed(&registry);
     }
     let handle = registry
-        .pageout(&mut [ChunkBuf::new()])
+        .pageout(&mut [ChunkBuf::<u64>::new()])
         .expect("a page-out must succeed");
     let mut destination = ChunkBuf::new();
     handle.take(&mut destination).expect("a take must succeed");

@@ -13,11 +13,13 @@
 //! reading       ranges, appending, bounds
 //! lifetime      who is alive, and what is given back
 //! sharing       threads
+//! bytes         any length, any plain element, shared owners
 //! ```
 //!
 //! It cannot check what takes a failing medium: that is what
 //! [`FaultyBackend`](super::FaultyBackend) is for.
 
+mod bytes;
 mod expectations;
 mod lifetime;
 mod reading;
@@ -92,6 +94,12 @@ macro_rules! __for_each_guarantee {
             ThreadsStayApart = sharing::threads_never_see_each_others_words;
             "A handle made by one thread may be read, taken or dropped by another."
             HandlesTravel = sharing::handles_travel_between_threads;
+            "Payloads of bytes come back whatever their length is."
+            BytesComeBack = bytes::bytes_of_every_length_come_back;
+            "Payloads of any plain element come back, counted in elements."
+            ElementsComeBack = bytes::elements_of_every_width_come_back;
+            "Bytes of a shared owner go out as others do, and the owner is let go."
+            SharedBytesComeBack = bytes::shared_bytes_come_back;
         }
     };
 }

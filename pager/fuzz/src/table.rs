@@ -13,10 +13,19 @@ use super::input::{Memory, WORDS_AT_MOST};
 /// What a handle of the facade and one of a registry have in common.
 pub(super) trait Paged: Sized {
     fn len(&self) -> usize;
-    fn read_at<D: Destination>(&self, offset: usize, len: usize, dst: &mut D) -> Result<()>;
-    fn read_at_many<D: Destination>(&self, ranges: &[Range<usize>], dst: &mut D) -> Result<()>;
+    fn read_at<D: Destination<Element = u64>>(
+        &self,
+        offset: usize,
+        len: usize,
+        dst: &mut D,
+    ) -> Result<()>;
+    fn read_at_many<D: Destination<Element = u64>>(
+        &self,
+        ranges: &[Range<usize>],
+        dst: &mut D,
+    ) -> Result<()>;
     fn prefetch_at(&self, offset: usize, len: usize);
-    fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>>;
+    fn take<D: Destination<Element = u64>>(self, dst: &mut D) -> Result<(), TakeError<Self>>;
 }
 
 macro_rules! paged {
@@ -26,11 +35,11 @@ macro_rules! paged {
                 self.len()
             }
 
-            fn read_at<D: Destination>(&self, at: usize, len: usize, dst: &mut D) -> Result<()> {
+            fn read_at<D: Destination<Element = u64>>(&self, at: usize, len: usize, dst: &mut D) -> Result<()> {
                 self.read_at(at, len, dst)
             }
 
-            fn read_at_many<D: Destination>(
+            fn read_at_many<D: Destination<Element = u64>>(
                 &self,
                 ranges: &[Range<usize>],
                 dst: &mut D,
@@ -42,7 +51,7 @@ macro_rules! paged {
                 self.prefetch_at(offset, len);
             }
 
-            fn take<D: Destination>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
+            fn take<D: Destination<Element = u64>>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
                 self.take(dst)
             }
         }

@@ -104,7 +104,7 @@ impl Worker<'_> {
     }
 }
 
-fn read<D: Destination>(
+fn read<D: Destination<Element = u64>>(
     handle: &Handle,
     ranges: &[Range<usize>],
     dst: &mut D,
