@@ -111,6 +111,7 @@ fn what_fails_to_be_filled_is_not_paged_out() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a megabyte is much for an interpreter")]
 fn room_comes_before_the_bytes() {
     let registry = under(MemoryBackend::new(), 1 << 20);
     let full: Vec<_> = std::iter::from_fn(|| {

@@ -111,6 +111,7 @@ fn views_outlive_everything() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "waits by the clock")]
 fn what_does_not_fit_beside_other_views_is_an_error_and_nobody_waits_for_ever() {
     for io_threads in [0, 1] {
         let registry = under(MemoryBackend::new(), 1 << 20, io_threads);
@@ -238,6 +239,7 @@ fn await_fetch<B: Backend>(handle: &pager_core::Handle<B>) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "waits by the clock")]
 fn a_task_is_woken_when_its_fetch_is_over() {
     let registry = under(FaultyBackend::new(MemoryBackend::new()), 1 << 20, 1);
     let handle = registry.pageout(&mut [column(1)]).unwrap();
@@ -270,6 +272,7 @@ fn a_task_is_woken_when_its_fetch_is_over() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "waits by the clock")]
 fn a_fetch_without_room_is_not_waited_for() {
     let registry = under(MemoryBackend::new(), 1 << 20, 1);
     let stored = registry.pageout(&mut [column(1)]).unwrap();
@@ -281,7 +284,13 @@ fn a_fetch_without_room_is_not_waited_for() {
         .iter()
         .filter_map(|handle| handle.view(0..LEN).ok())
         .collect();
+    // Also if it was asked for before, and behind another.
+    let other = registry.pageout(&mut [column(20)]).unwrap();
+    stored.prefetch();
+    thread::sleep(Duration::from_millis(20));
     await_fetch(&stored);
+    await_fetch(&stored);
+    drop(other);
     let mut found = Vec::new();
     stored.read_at(0, LEN, &mut found).unwrap();
     assert!(found == column(1));

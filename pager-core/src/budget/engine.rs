@@ -51,6 +51,9 @@ pub(crate) struct Engine {
     pub(super) writes_at_a_time: AtomicUsize,
     /// What views hold. Relaxed: guards nothing but itself.
     pub(super) pinned_bytes: AtomicUsize,
+    /// Whether somebody has polled since fetches were last told that they are stuck.
+    /// Relaxed: set before the thread is woken that looks at it.
+    is_polled: AtomicBool,
     /// Set by a failed write until one succeeds. Relaxed: a statistic.
     pub(super) failing: AtomicBool,
 }
@@ -102,6 +105,7 @@ impl Engine {
             writes_under_way: AtomicUsize::new(0),
             writes_at_a_time: AtomicUsize::new(1),
             pinned_bytes: AtomicUsize::new(0),
+            is_polled: AtomicBool::new(false),
             failing: AtomicBool::new(false),
         }
     }
@@ -250,6 +254,13 @@ impl Engine {
         turn
     }
 
+    /// Has a thread look for queued fetches, and tell those who poll if there is no room
+    /// for the first of them.
+    pub(crate) fn poll_fetches(self: &Arc<Self>) {
+        self.is_polled.store(true, Ordering::Relaxed);
+        self.begin_fetches();
+    }
+
     /// Has a thread look for queued fetches.
     pub(crate) fn begin_fetches(self: &Arc<Self>) {
         self.pool.wake(self);
@@ -329,7 +340,11 @@ impl Engine {
         // No room: whoever needs it sooner reads it, and takes it from here. Whoever
         // makes room rings.
         let Some((charge, buffer)) = self.room_for_fetch(bytes, payload.element()) else {
-            payload.fetch_is_stuck();
+            if self.is_polled.swap(false, Ordering::Relaxed) {
+                // Nobody knows for how long: those who poll do not wait for that.
+                let payloads = self.fetches.payloads();
+                payloads.iter().for_each(|payload| payload.fetch_is_stuck());
+            }
             return Step::Idle;
         };
         let (is_ours, next) = self.fetches.remove(turn);

@@ -90,6 +90,15 @@ impl Fetches {
         (was_there.is_some(), next)
     }
 
+    /// The payloads of all fetches.
+    pub(super) fn payloads(&self) -> Vec<Arc<dyn Pageable>> {
+        let waiting = lock(&self.queue);
+        let queued = waiting.by_turn.values();
+        queued
+            .filter_map(|(payload, _)| payload.upgrade())
+            .collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

@@ -66,6 +66,7 @@ impl<B: Backend> Entry<B> {
             return Poll::Ready(());
         }
         self.prefetch(range.clone());
+        self.engine().poll_fetches();
         if self.is_coming(range) {
             Poll::Pending
         } else {
