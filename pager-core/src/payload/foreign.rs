@@ -43,7 +43,15 @@ macro_rules! foreign {
             }
 
             fn adopt(&mut self, chunk: OwnedChunk) -> Result<OwnedChunk, OwnedChunk> {
-                *self = $of_owner(chunk);
+                // One that went out comes back as it was.
+                let own = match &chunk {
+                    OwnedChunk::Shared(shared) => shared.owner::<Held<Self>>(),
+                    _ => None,
+                };
+                *self = match own {
+                    Some(held) => held.0.clone(),
+                    None => $of_owner(chunk),
+                };
                 Ok(OwnedChunk::empty(ChunkKind::Buf, ElementLayout::BYTES))
             }
         }

@@ -23,6 +23,8 @@ pub(super) enum Slices<'a> {
 pub struct Payload<'a> {
     pub(super) slices: Slices<'a>,
     len_bytes: usize,
+    /// Of the buffers of all chunks that are not empty.
+    pub(super) capacity_bytes: usize,
     element: ElementLayout,
     /// Whether the chunks stay with their owner, who empties them.
     lent: bool,
@@ -31,15 +33,22 @@ pub struct Payload<'a> {
 impl<'a> Payload<'a> {
     /// A view of `chunks`. Complexity: one addition per chunk.
     pub fn new<L: Chunks>(chunks: &'a mut L) -> Self {
-        let count = chunks.count();
-        let element = match count {
-            0 => ElementLayout::BYTES,
-            _ => chunks.at(0).element(),
-        };
+        let (mut len_bytes, mut capacity_bytes) = (0, 0);
+        let mut element = None;
+        for index in 0..chunks.count() {
+            let chunk = chunks.at(index);
+            element.get_or_insert_with(|| chunk.element());
+            let len = chunk.content().len();
+            if len > 0 {
+                len_bytes += len;
+                capacity_bytes += chunk.capacity_bytes();
+            }
+        }
         Self {
-            len_bytes: (0..count).map(|at| chunks.at(at).content().len()).sum(),
             slices: Slices::List(chunks),
-            element,
+            len_bytes,
+            capacity_bytes,
+            element: element.unwrap_or(ElementLayout::BYTES),
             lent: false,
         }
     }
@@ -57,8 +66,10 @@ impl<'a> Payload<'a> {
     /// whoever owns them empties them. [`clear`](Self::clear) leaves them as they
     /// are, and [`take_chunks`](Self::take_chunks) yields copies.
     pub fn shared(chunks: &'a [OwnedChunk]) -> Self {
+        let len_bytes = chunks.iter().map(|chunk| chunk.bytes().len()).sum();
         Self {
-            len_bytes: chunks.iter().map(|chunk| chunk.bytes().len()).sum(),
+            len_bytes,
+            capacity_bytes: len_bytes,
             slices: Slices::Shared(chunks),
             element: ElementLayout::BYTES,
             lent: true,
@@ -71,6 +82,7 @@ impl<'a> Payload<'a> {
         Self {
             slices: Slices::Bytes(bytes),
             len_bytes: bytes.len(),
+            capacity_bytes: bytes.len(),
             element: ElementLayout::BYTES,
             lent: true,
         }

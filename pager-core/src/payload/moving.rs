@@ -9,29 +9,18 @@ use crate::backend::ChunkKind;
 use crate::memory::{HeapBuf, PAGE_BYTES, SizeClass};
 
 impl Payload<'_> {
-    /// Bytes of the buffers of all chunks that are not empty.
-    fn capacity_bytes(&self) -> usize {
-        if !matches!(&self.slices, Slices::List(_)) {
-            return self.len_bytes();
-        }
-        self.callers()
-            .filter(|chunk| !chunk.content().is_empty())
-            .map(|chunk| chunk.capacity_bytes())
-            .sum()
-    }
-
     /// Whether the buffers are more than twice as large as what is in them. The bytes
     /// are then copied into one that fits, and the buffers stay with their owner: a
     /// budget pays for what is held, and not for what was once there.
     fn is_roomy(&self) -> bool {
-        let capacity_bytes = self.capacity_bytes();
+        let capacity_bytes = self.capacity_bytes;
         capacity_bytes / 2 > self.len_bytes() && capacity_bytes > PAGE_BYTES
     }
 
     /// Bytes that pager will hold if it keeps the payload in memory.
     pub(crate) fn held_bytes(&self) -> usize {
         match (self.is_roomy(), self.kind()) {
-            (false, _) => self.capacity_bytes(),
+            (false, _) => self.capacity_bytes,
             (true, ChunkKind::Vec) => self.len_bytes(),
             (true, ChunkKind::Buf | ChunkKind::Shared) => {
                 SizeClass::for_bytes(self.len_bytes()).bytes()

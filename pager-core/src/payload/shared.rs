@@ -60,18 +60,44 @@ impl<O> Default for Shared<O> {
 
 /// Bytes of an owner that pager holds, its type forgotten.
 #[derive(Clone)]
-pub struct SharedBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct SharedBytes(Arc<dyn Owner>);
+
+/// Whatever owns bytes, its type forgotten.
+trait Owner: Send + Sync {
+    fn bytes(&self) -> &[u8];
+
+    /// To find out what it is.
+    #[cfg(any(feature = "bytes", feature = "arrow"))]
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+impl<O: AsRef<[u8]> + Send + Sync + 'static> Owner for O {
+    fn bytes(&self) -> &[u8] {
+        self.as_ref()
+    }
+
+    #[cfg(any(feature = "bytes", feature = "arrow"))]
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
 
 impl SharedBytes {
     /// Keeps `owner`.
     pub(crate) fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Self(Arc::new(owner))
     }
+
+    /// The owner, if it is of this type.
+    #[cfg(any(feature = "bytes", feature = "arrow"))]
+    pub(super) fn owner<O: 'static>(&self) -> Option<&O> {
+        (*self.0).as_any().downcast_ref()
+    }
 }
 
 impl AsRef<[u8]> for SharedBytes {
     fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        (*self.0).bytes()
     }
 }
 
