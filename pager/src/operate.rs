@@ -24,6 +24,10 @@ impl Pager {
     /// [`Error::Io`](crate::Error::Io) of the file system; what it did not take back stays
     /// for reuse. [`Error::ForeignProcess`](crate::Error::ForeignProcess) in a forked child.
     pub fn trim(&self) -> Result<Trimmed> {
+        #[cfg_attr(
+            not(any(feature = "swap", feature = "file")),
+            allow(unused_mut, reason = "nothing is added without a backend")
+        )]
         let mut trimmed = Trimmed {
             memory_bytes: self.residency.trim()? + pager_core::Arena::shared().trim(),
             disk_bytes: 0,

@@ -154,13 +154,13 @@ impl Drop for Running {
 /// called `exec` yet.
 #[track_caller]
 pub(crate) fn eventually(what: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if what() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("it did not become true within ten seconds");
+    panic!("it did not become true within a minute");
 }
 
 /// Sleeps until somebody kills this process; ends by itself after a minute.
