@@ -55,6 +55,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "an interpreter ends where a system refuses memory")]
     fn what_there_is_no_memory_for_is_an_error() {
         let mut vec = vec![1];
         let error = try_reserve(&mut vec, usize::MAX / 16, Vec::try_reserve_exact).unwrap_err();
