@@ -13,8 +13,8 @@ use crate::{OwnedChunk, Payload, Result, TransferMemory, Window};
 
 /// Stores payloads somewhere and reads ranges of them back.
 ///
-/// A *payload* is the chunks of one page-out, joined in order: any number of bytes. A *slot* is what
-/// the backend remembers of one payload; nobody else looks inside it. All
+/// A *payload* is the chunks of one page-out, joined in order: any number of bytes. A
+/// *slot* is what the backend remembers of one payload; nobody else looks inside it. All
 /// methods take `&self` and may run on many threads at once.
 ///
 /// # Guarantees that callers rely on

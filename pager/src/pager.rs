@@ -195,9 +195,9 @@ impl Pager {
     /// selected backend.
     ///
     /// On success every chunk is empty. Chunks are `Vec`s or
-    /// [`ChunkBuf`](crate::ChunkBuf)s. While the budget has room this moves
-    /// pointers and nothing else; the bytes leave in the background. A payload without words belongs to the
-    /// selected backend as any other does.
+    /// [`ChunkBuf`](crate::ChunkBuf)s. While the budget has room this moves pointers and
+    /// nothing else; the bytes leave in the background. A payload without bytes belongs
+    /// to the selected backend as any other does.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use shuttle::thread;
 
 use super::account::{Lender, MemoryAccount};
 use super::group::Group;
-use super::ledger::{Kind, Ledger, Watermarks};
+use super::kind::Kind;
+use super::ledger::{Ledger, Watermarks};
 use crate::payload::interleavings::exhaust;
 
 /// Lends up to `limit_bytes`, and insists that what is held is never less than covered.

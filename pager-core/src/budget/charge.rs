@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use super::group::Group;
-use super::ledger::{Kind, Refusal};
+use super::kind::Kind;
+use super::ledger::Refusal;
 use super::pageable::{Place, WeakPageable};
 use super::queue::{Listing, Rank};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::engine::{Engine, LATE_SLACK};
-use super::ledger::Kind;
+use super::kind::Kind;
 use super::pageable::{Evicted, Outcome, Pageable, Patience, Place};
 use super::queue::Taken;
 use super::room::STALL_SLICE;

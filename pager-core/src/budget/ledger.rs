@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use super::account::Lender;
-pub(crate) use super::kind::Kind;
+use super::kind::Kind;
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Bookkeeping that the budget does not feel; what is beyond it makes the room for

@@ -53,7 +53,7 @@ fn usable_memory_bytes() -> u64 {
 }
 
 #[cfg(any(target_os = "linux", test))]
-mod system {
+pub(super) mod system {
     use std::path::Path;
 
     use super::UNKNOWN_MEMORY_BYTES;
@@ -153,7 +153,7 @@ mod system {
     }
 
     /// The size that a line such as `MemTotal:   2048 kB` gives.
-    pub(super) fn field_bytes(text: &str, name: &str) -> Option<u64> {
+    pub(in crate::budget) fn field_bytes(text: &str, name: &str) -> Option<u64> {
         kibibytes(value(text, name)?)
     }
 

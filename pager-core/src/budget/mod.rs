@@ -63,7 +63,7 @@ pub(crate) use charge::Charge;
 pub(crate) use engine::Engine;
 pub(crate) use group::Claim;
 pub use group::{Group, GroupStats};
-pub(crate) use ledger::Kind;
+pub(crate) use kind::Kind;
 pub use limit::default_budget_bytes;
 pub(crate) use pageable::{Evicted, Outcome, Pageable, Place, WeakPageable};
 #[cfg(feature = "pressure")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use super::charge::Charge;
-use super::ledger::Kind;
+use super::kind::Kind;
 use crate::Error;
 use crate::memory::{ElementLayout, HeapBuf};
 use crate::payload::Memory;

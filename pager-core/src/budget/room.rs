@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::charge::Charge;
 use super::engine::Engine;
+use super::kind::Kind;
 use super::leave::{Unused, release};
-use super::ledger::{Kind, Refusal};
+use super::ledger::Refusal;
 use super::pageable::{Outcome, Patience};
 use super::spares::Fit;
 use crate::memory::{ElementLayout, HeapBuf};

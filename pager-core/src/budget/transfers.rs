@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::engine::Engine;
-use super::ledger::Kind;
+use super::kind::Kind;
 use super::room::STALL_SLICE;
 
 /// Room for the buffers of transfers, which a backend gets from its registry

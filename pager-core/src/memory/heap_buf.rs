@@ -15,7 +15,8 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 
-use super::{Arena, ElementLayout};
+use super::ElementLayout;
+use super::reserve::again_after_trim;
 use crate::{Error, Result};
 
 /// Memory of the general allocator, as a `Vec` of plain elements has it.
@@ -124,14 +125,11 @@ impl HeapBuf {
         if needed_bytes <= self.capacity_bytes {
             return Ok(());
         }
-        let start = allocate(needed_bytes, self.align_bytes)
-            .or_else(|| {
-                Arena::shared().trim();
-                allocate(needed_bytes, self.align_bytes)
-            })
-            .ok_or(Error::OutOfMemory {
-                needed_bytes: additional_bytes,
-            })?;
+        let no_memory = || Error::OutOfMemory {
+            needed_bytes: additional_bytes,
+        };
+        let attempt = || allocate(needed_bytes, self.align_bytes).ok_or_else(no_memory);
+        let start = again_after_trim(attempt)?;
         let mut grown = Self {
             start,
             len_bytes: 0,

@@ -1,4 +1,5 @@
-//! [`try_reserve`]: room in a `Vec` for what has the size of a payload, or an error.
+//! [`try_reserve`]: room in a `Vec` for what has the size of a payload, or an error; and
+//! [`again_after_trim`], which that and whoever else allocates is made of.
 //!
 //! Before it says that there is no memory, what the shared arena keeps without need
 //! goes back to the system: the allocator may have failed for want of address space
@@ -23,12 +24,19 @@ pub(crate) fn try_reserve<T>(
     let refused = |_| Error::OutOfMemory {
         needed_bytes: additional.saturating_mul(size_of::<T>()),
     };
-    reserve(vec, additional)
-        .or_else(|_| {
-            Arena::shared().trim();
-            reserve(vec, additional)
-        })
-        .map_err(refused)
+    again_after_trim(|| reserve(vec, additional)).map_err(refused)
+}
+
+/// What `allocate` gives, if only when the shared arena has given back what it keeps.
+///
+/// # Errors
+///
+/// That of the second attempt.
+pub(super) fn again_after_trim<T, E>(mut allocate: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    allocate().or_else(|_| {
+        Arena::shared().trim();
+        allocate()
+    })
 }
 
 #[cfg(test)]

@@ -147,40 +147,25 @@ impl<'a> Window<'a> {
         Ok(filled)
     }
 
-    /// The last `len` of the bytes that were filled, for a look at what came.
+    /// The last `len` of the bytes that were filled, to be looked at, or changed where they
+    /// lie.
     ///
     /// # Panics
     ///
     /// If fewer were filled.
     #[must_use]
-    pub fn last_filled(&self, len: usize) -> &[u8] {
-        let start = self
-            .filled_bytes
-            .checked_sub(len)
-            .expect("no more is looked at than was filled");
-        let first = self.spare.as_ptr().cast::<u8>().wrapping_add(start);
-        // SAFETY:
-        // - `start + len` is `filled_bytes`, which is within `self.spare`;
-        // - every byte below `filled_bytes` was initialised: each way to raise it
-        //   copies initialised bytes, or is shown an initialised slice of them;
-        // - `self` stays borrowed, so nobody writes to them meanwhile.
-        unsafe { std::slice::from_raw_parts(first, len) }
-    }
-
-    /// The same, to be changed where it lies.
-    ///
-    /// # Panics
-    ///
-    /// As there.
-    #[must_use]
-    pub fn last_filled_mut(&mut self, len: usize) -> &mut [u8] {
+    pub fn last_filled(&mut self, len: usize) -> &mut [u8] {
         let start = self
             .filled_bytes
             .checked_sub(len)
             .expect("no more is looked at than was filled");
         let first = self.spare.as_mut_ptr().cast::<u8>().wrapping_add(start);
-        // SAFETY: as above, and `self` is borrowed exclusively; initialised bytes are
-        // all that can be written through the result.
+        // SAFETY:
+        // - `start + len` is `filled_bytes`, which is within `self.spare`;
+        // - every byte below `filled_bytes` was initialised: each way to raise it
+        //   copies initialised bytes, or is shown an initialised slice of them;
+        // - `self` stays borrowed exclusively, so nobody else looks at them meanwhile,
+        //   and initialised bytes are all that can be written through the result.
         unsafe { std::slice::from_raw_parts_mut(first, len) }
     }
 

@@ -59,14 +59,10 @@ impl<B: Backend> Entry<B> {
         window: &mut Window<'_>,
     ) -> Result<()> {
         match source {
-            Source::Parts => {
-                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_BYTES);
-                let mut parts = ranges.iter().flat_map(parts);
-                parts.try_for_each(|part| {
-                    let part = std::slice::from_ref(&part);
-                    self.fill(self.find(part)?, part, window)
-                })
-            }
+            Source::Parts => parts(ranges).try_for_each(|part| {
+                let part = std::slice::from_ref(&part);
+                self.fill(self.find(part)?, part, window)
+            }),
             source => self.fill(source, ranges, window),
         }
     }
@@ -85,9 +81,7 @@ impl<B: Backend> Entry<B> {
             }
             Source::Memory(_held) => self.home.backend.read(self.slot()?, ranges, window),
             Source::Backend | Source::Parts if self.reads_stay() => {
-                let parts = |range: &Range<usize>| cut(range.clone(), PIECE_BYTES);
-                let mut parts = ranges.iter().flat_map(parts);
-                parts.try_for_each(|part| self.read_in_place(&part, window))
+                parts(ranges).try_for_each(|part| self.read_in_place(&part, window))
             }
             Source::Backend | Source::Parts => self.home.backend.read(self.slot()?, ranges, window),
             Source::Coming(flight) => {
@@ -237,7 +231,14 @@ impl<B: Backend> Entry<B> {
     }
 }
 
-/// Whether a read of `ranges` has parts that can be found one by one.
+/// What can be found one by one of `ranges`, in order.
+fn parts(ranges: &[Range<usize>]) -> impl Iterator<Item = Range<usize>> {
+    ranges
+        .iter()
+        .flat_map(|range| cut(range.clone(), PIECE_BYTES))
+}
+
+/// Whether a read of `ranges` has more than one such part.
 fn is_cut(ranges: &[Range<usize>]) -> bool {
     !matches!(ranges, [only] if only.len() <= PIECE_BYTES)
 }

@@ -150,7 +150,7 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             match (bytes, Self::ELEMENT_BYTES) {
                 (0, _) => Ok(()),
                 (bytes, 1) => entry.read_into(ranges, bytes, dst),
-                (bytes, of_one) => entry.read_into(&in_bytes(ranges, of_one)?, bytes, dst),
+                (bytes, _) => entry.read_into(&Self::all_in_bytes(ranges)?, bytes, dst),
             }
         });
         let read = read.map_err(|error| error.of_handle(entry.id));
@@ -230,6 +230,22 @@ impl<B: Backend, T: Pod> Handle<B, T> {
         range.start * Self::ELEMENT_BYTES..range.end * Self::ELEMENT_BYTES
     }
 
+    /// The same of many; in memory of their own only if there are more than eight.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    fn all_in_bytes(ranges: &[Range<usize>]) -> Result<SmallVec<[Range<usize>; 8]>> {
+        let mut bytes = SmallVec::new();
+        bytes
+            .try_reserve_exact(ranges.len())
+            .map_err(|_| Error::OutOfMemory {
+                needed_bytes: size_of_val(ranges),
+            })?;
+        bytes.extend(ranges.iter().map(Self::bytes_of));
+        Ok(bytes)
+    }
+
     /// Hints that the whole payload will be read or taken soon.
     pub fn prefetch(&self) {
         self.prefetch_range(0..self.len());
@@ -288,8 +304,7 @@ impl<B: Backend, T: Pod> Handle<B, T> {
     /// Queues a fetch as `prefetch` does where there are threads to serve it.
     #[cfg(all(test, pager_shuttle))]
     pub(crate) fn queue_fetch(&self, range: Range<usize>) {
-        let bytes = range.start * Self::ELEMENT_BYTES..range.end * Self::ELEMENT_BYTES;
-        self.entry().queue_fetch(&bytes);
+        self.entry().queue_fetch(&Self::bytes_of(&range));
     }
 
     /// Sum of the lengths of `ranges`, in bytes, each of which lies within the payload.
@@ -309,23 +324,6 @@ impl<B: Backend, T: Pod> Handle<B, T> {
                 .ok_or_else(|| out_of_bounds(range))
         })
     }
-}
-
-/// `ranges` of elements of so many bytes, in bytes; in memory of its own only if there are many.
-///
-/// # Errors
-///
-/// [`Error::OutOfMemory`].
-fn in_bytes(ranges: &[Range<usize>], of_one: usize) -> Result<SmallVec<[Range<usize>; 8]>> {
-    let mut bytes = SmallVec::new();
-    bytes
-        .try_reserve_exact(ranges.len())
-        .map_err(|_| Error::OutOfMemory {
-            needed_bytes: size_of_val(ranges),
-        })?;
-    let scaled = |range: &Range<usize>| range.start * of_one..range.end * of_one;
-    bytes.extend(ranges.iter().map(scaled));
-    Ok(bytes)
 }
 
 impl<B> Shared<B> {

@@ -97,8 +97,9 @@ impl<B: Backend> Registry<B> {
     /// Pages out `chunks` as one payload: what they hold, joined in order.
     ///
     /// On success every chunk is empty. Chunks are `Vec`s or
-    /// [`ChunkBuf`](crate::ChunkBuf)s of any plain element, or owners of shared bytes. Under a budget this is a promise and does
-    /// no I/O below the high watermark; above it, the call helps to make room.
+    /// [`ChunkBuf`](crate::ChunkBuf)s of any plain element, or owners of shared bytes.
+    /// Under a budget this is a promise and does no I/O below the high watermark; above
+    /// it, the call helps to make room.
     ///
     /// # Errors
     ///

@@ -14,12 +14,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::OFlags;
+
+use super::reread::text;
 
 /// Reported: some task stalled for a tenth of two seconds, in microseconds.
 const TRIGGER: &[u8] = b"some 200000 2000000\0";
@@ -28,6 +30,9 @@ const STALLED_PARTS: u128 = 10;
 
 /// `memory.events` may change a hundred times a second; it wakes nobody more often.
 const EVENTS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Larger than the files that are read here.
+const SHORT_BYTES: usize = 1024;
 
 /// Whose stalls a file reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,7 +292,7 @@ fn total(path: &Path, since: Instant) -> Option<Stalls> {
 }
 
 fn total_micros(file: &File) -> Option<u64> {
-    micros_of(&text(file)?)
+    micros_of(text(file, &mut [0; SHORT_BYTES])?)
 }
 
 /// The time that some task stalled: `some avg10=0.00 avg60=0.00 avg300=0.00 total=77`.
@@ -310,7 +315,7 @@ fn level(group: &Path, path: &Path) -> Option<OwnedFd> {
 /// How often the kernel was short of memory there, or killed for it. Reading also arms
 /// the file for the next change.
 fn oom_count(events: &File) -> u64 {
-    text(events).map_or(0, |text| ooms_of(&text))
+    text(events, &mut [0; SHORT_BYTES]).map_or(0, ooms_of)
 }
 
 fn ooms_of(events: &str) -> u64 {
@@ -321,13 +326,6 @@ fn ooms_of(events: &str) -> u64 {
         count.trim().parse::<u64>().ok()
     });
     counts.sum()
-}
-
-/// A short file, from its start.
-fn text(file: &File) -> Option<String> {
-    let mut buffer = [0; 1024];
-    let len = file.read_at(&mut buffer, 0).ok()?;
-    String::from_utf8(buffer[..len].to_vec()).ok()
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@
 //! cannot be read bounds nothing.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::policy::Room;
+use super::reread::text;
+use crate::budget::limit::system::field_bytes;
 use crate::cgroup;
 
 /// Of `memory.stat`: what does not make way, in version 2, and in version 1, whose
@@ -33,41 +34,17 @@ const STAYS: [&str; 9] = [
 /// Larger than any of the files.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// A file that is read again and again.
-#[derive(Debug)]
-struct Source(File);
-
-impl Source {
-    fn open(path: &Path) -> Option<Self> {
-        File::open(path).ok().map(Self)
-    }
-
-    /// What it says now.
-    fn text<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a str> {
-        let mut len = 0;
-        while len < buffer.len() {
-            match self.0.read_at(&mut buffer[len..], len as u64) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-        std::str::from_utf8(&buffer[..len]).ok()
-    }
-}
-
 /// A cgroup that may bound this process.
 #[derive(Debug)]
 struct Group {
     directory: PathBuf,
-    limits: Vec<Source>,
-    stat: Option<Source>,
+    limits: Vec<File>,
+    stat: Option<File>,
 }
 
 impl Group {
     fn open(directory: PathBuf) -> Option<Self> {
-        let open = |name: &str| Source::open(&directory.join(name));
+        let open = |name: &str| File::open(directory.join(name)).ok();
         let names = ["memory.max", "memory.high", "memory.limit_in_bytes"];
         let limits: Vec<_> = names.into_iter().filter_map(open).collect();
         let stat = open("memory.stat");
@@ -80,10 +57,10 @@ impl Group {
 
     /// Its least limit, if that is less than the machine has.
     fn bound_bytes(&self, machine_bytes: u64, buffer: &mut [u8]) -> Option<u64> {
-        let limits = self.limits.iter().filter_map(|file| {
-            let text = file.text(buffer)?;
-            text.trim().parse::<u64>().ok()
-        });
+        let limits = self
+            .limits
+            .iter()
+            .filter_map(|file| text(file, buffer)?.trim().parse::<u64>().ok());
         limits.min().filter(|bytes| *bytes < machine_bytes)
     }
 }
@@ -91,8 +68,8 @@ impl Group {
 /// What can be asked, opened.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    meminfo: Option<Source>,
-    status: Option<Source>,
+    meminfo: Option<File>,
+    status: Option<File>,
     groups: Vec<Group>,
     buffer: Vec<u8>,
 }
@@ -108,12 +85,13 @@ pub(super) struct Look {
 impl Bounds {
     /// Finds the cgroups that this process is in now.
     pub(super) fn open() -> Self {
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let open = |path| File::open(path).ok();
+        let said = |path| std::fs::read_to_string(path).unwrap_or_default();
         let directories =
-            cgroup::directories(&text("/proc/self/cgroup"), &text("/proc/self/mountinfo"));
+            cgroup::directories(&said("/proc/self/cgroup"), &said("/proc/self/mountinfo"));
         Self {
-            meminfo: Source::open(Path::new("/proc/meminfo")),
-            status: Source::open(Path::new("/proc/self/status")),
+            meminfo: open("/proc/meminfo"),
+            status: open("/proc/self/status"),
             groups: directories.into_iter().filter_map(Group::open).collect(),
             buffer: vec![0; BUFFER_BYTES],
         }
@@ -127,8 +105,8 @@ impl Bounds {
     /// Asks everything.
     pub(super) fn look(&mut self) -> Look {
         let buffer = &mut self.buffer;
-        let mut ask = |source: &Option<Source>, read: fn(&str) -> Option<u64>| {
-            source.as_ref()?.text(buffer).and_then(read)
+        let mut ask = |source: &Option<File>, read: fn(&str) -> Option<u64>| {
+            text(source.as_ref()?, buffer).and_then(read)
         };
         let anonymous_bytes = ask(&self.status, |text| field_bytes(text, "RssAnon:"));
         let machine_bytes = ask(&self.meminfo, |text| field_bytes(text, "MemTotal:"));
@@ -147,7 +125,7 @@ impl Bounds {
             };
             let stat = group.stat.as_ref();
             let stays_bytes = stat
-                .and_then(|file| file.text(&mut self.buffer))
+                .and_then(|file| text(file, &mut self.buffer))
                 .and_then(stays_bytes)
                 .or(anonymous_bytes);
             if let Some(stays_bytes) = stays_bytes {
@@ -171,13 +149,6 @@ fn stays_bytes(stat: &str) -> Option<u64> {
         line[name.len()..].trim().parse::<u64>().ok()
     });
     counts.reduce(u64::saturating_add)
-}
-
-/// The size that a line such as `MemTotal:   2048 kB` gives.
-fn field_bytes(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kibibytes: u64 = rest.split_whitespace().next()?.parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 #[cfg(test)]

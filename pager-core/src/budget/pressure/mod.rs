@@ -10,6 +10,7 @@
 //! bounds   what the machine and the cgroups leave
 //! alarms   what wakes the thread: stalls, levels, events
 //! policy   what to do about it
+//! reread   the files of both
 //! ```
 //!
 //! Refuses to guess: where nothing can be read, nothing is watched, and
@@ -21,6 +22,8 @@ mod alarms;
 mod bounds;
 #[cfg(any(target_os = "linux", test))]
 mod policy;
+#[cfg(target_os = "linux")]
+mod reread;
 mod stats;
 #[cfg(target_os = "linux")]
 mod thread;

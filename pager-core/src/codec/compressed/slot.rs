@@ -41,7 +41,8 @@ pub(super) struct Portion<S> {
     pub(super) slot: S,
     /// Bytes that the backend beneath was given.
     pub(super) stored_bytes: usize,
-    /// The byte at which each block, which is whole words, ends; empty for a portion that is stored as it is.
+    /// The byte at which each block, which is whole words, ends; empty for a portion that
+    /// is stored as it is.
     pub(super) ends: Box<[u32]>,
 }
 

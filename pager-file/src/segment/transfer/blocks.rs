@@ -179,7 +179,7 @@ impl BlockIo {
             }
         }
         self.forget(blocks.file, blocks.place.offset_bytes + at as u64, len);
-        self.verify(blocks, at, window.last_filled_mut(len))
+        self.verify(blocks, at, window.last_filled(len))
     }
 
     /// Called once all of a payload is written: keeps the page cache short.
