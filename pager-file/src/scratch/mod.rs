@@ -138,6 +138,7 @@ impl ScratchDir {
 
     fn make(root: Arc<Root>, sweeper: Sweeper) -> Result<Self> {
         let (name, fd) = own::create(&root)?;
+        sweeper.go_on(&root);
         Ok(Self {
             path: root.path().join(&name),
             root,

@@ -23,6 +23,8 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Sweeper {
     shared: Arc<Shared>,
+    /// Whether the time was up before the sweep was.
+    has_more: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +44,12 @@ impl Shared {
 }
 
 impl Sweeper {
-    /// Sweeps `root` for a moment, and has a thread go on if that was not enough.
+    /// Sweeps `root` for a moment. [`go_on`](Self::go_on) does the rest.
     ///
     /// # Errors
     ///
     /// Those of [`reap::sweep`].
-    pub(super) fn begin(root: &Arc<Root>) -> Result<Self> {
+    pub(super) fn begin(root: &Root) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let until = Until {
             deadline: Some(Instant::now() + AT_ONCE),
@@ -55,18 +57,25 @@ impl Sweeper {
         };
         reap::sweep(root, until, &shared.reaped)?;
         let has_passed = until.deadline.is_some_and(|at| Instant::now() >= at);
-        if reap::lock(&shared.reaped).unfinished && has_passed {
-            let (root, sweeping) = (Arc::clone(root), Arc::clone(&shared));
+        let has_more = reap::lock(&shared.reaped).unfinished && has_passed;
+        Ok(Self { shared, has_more })
+    }
+
+    /// Has a thread sweep what is left, if anything is. Called when the directory of this
+    /// process is locked: before, the thread would take it for a dead one, and count it.
+    pub(super) fn go_on(&self, root: &Arc<Root>) {
+        if self.has_more {
+            let (root, sweeping) = (Arc::clone(root), Arc::clone(&self.shared));
             // A thread that cannot be had leaves the rest to the next start.
             let _ = sys::spawn("pager-sweep", move || go_on(&root, &sweeping));
         }
-        Ok(Self { shared })
     }
 
     /// One that has not swept, and does only when it is told to.
     pub(super) fn idle() -> Self {
         Self {
             shared: Arc::default(),
+            has_more: false,
         }
     }
 
