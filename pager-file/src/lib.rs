@@ -32,6 +32,7 @@
 //! set       FileSet: several directories as one backend
 //! segment   the default mode: extents in a few large files
 //! seed      the published strategy: one file per payload
+//! ranges    runs of ranges that touch
 //! quota     bytes that may be stored
 //! size_limit bytes that a file may have
 //! stats     what a backend says about itself
@@ -47,6 +48,8 @@ mod config;
 #[cfg(unix)]
 mod diagnose;
 mod quota;
+#[cfg(unix)]
+mod ranges;
 #[cfg(unix)]
 mod scratch;
 #[cfg(unix)]

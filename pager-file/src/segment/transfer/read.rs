@@ -12,6 +12,7 @@ use pager_core::{Result, Window};
 use super::super::io_mode::BLOCK_BYTES;
 use super::super::staging::{STAGING_BYTES, Staging, page_offset_apart_from};
 use super::{BlockIo, Blocks};
+use crate::ranges::joined;
 
 /// Ranges from here on are read by themselves.
 const LONG_RANGE_BYTES: usize = 64 << 10;
@@ -38,7 +39,8 @@ impl BlockIo {
             staging: None,
         };
         let mut gathered = Gathered::new();
-        for part in Joined(ranges) {
+        for Range { start, end } in joined(ranges) {
+            let part = Part { start, end };
             if part.len() >= LONG_RANGE_BYTES {
                 reader.read_gathered(&mut gathered, window)?;
                 reader.read_part(part, window)?;
@@ -71,31 +73,6 @@ impl Part {
             start: self.start - self.start % BLOCK_BYTES,
             end: self.end.next_multiple_of(BLOCK_BYTES),
         }
-    }
-}
-
-/// The non-empty ranges; one that begins where the last one ended is
-/// part of it.
-struct Joined<'r>(&'r [Range<usize>]);
-
-impl Iterator for Joined<'_> {
-    type Item = Part;
-
-    fn next(&mut self) -> Option<Part> {
-        let first = self.0.iter().position(|range| !range.is_empty())?;
-        let mut joined = self.0[first].clone();
-        let mut next = first + 1;
-        while let Some(range) = self.0.get(next)
-            && (range.is_empty() || range.start == joined.end)
-        {
-            joined.end = joined.end.max(if range.is_empty() { 0 } else { range.end });
-            next += 1;
-        }
-        self.0 = &self.0[next..];
-        Some(Part {
-            start: joined.start,
-            end: joined.end,
-        })
     }
 }
 
@@ -268,14 +245,6 @@ mod tests {
 
     fn part(start: usize, end: usize) -> Part {
         Part { start, end }
-    }
-
-    #[test]
-    fn ranges_that_continue_each_other_are_one() {
-        let ranges = [0..2, 2..2, 2..5, 9..9, 7..8, 8..9, 0..1];
-        let joined: Vec<_> = Joined(&ranges).collect();
-        assert_eq!(joined, [part(0, 5), part(7, 9), part(0, 1)]);
-        assert_eq!(Joined(&[3..3, 1..1]).count(), 0);
     }
 
     #[test]
