@@ -4,12 +4,12 @@
 //! once, so that no figure includes the allocation of blocks, and vanishes when
 //! it is dropped.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use pager::FileConfig;
 use pager_core::ChunkBuf;
 
 use crate::data::{BLOCK_WORDS, Stream};
@@ -26,14 +26,9 @@ pub fn scratch_or_default(given: Option<&Path>) -> PathBuf {
 /// one.
 #[must_use]
 pub fn scratch_list(given: Option<&OsStr>) -> Vec<PathBuf> {
-    let named = given.map(OsStr::to_owned);
-    let list = named.or_else(|| env::var_os("PAGER_SCRATCH"));
-    let listed = list.as_deref().map(env::split_paths).into_iter().flatten();
-    let mut directories: Vec<PathBuf> = listed.filter(|it| !it.as_os_str().is_empty()).collect();
-    if directories.is_empty() {
-        directories.push(PathBuf::from("/var/tmp"));
-    }
-    directories
+    let configs = given.map_or_else(FileConfig::all_from_env, FileConfig::all_of);
+    let roots = configs.iter().map(FileConfig::root);
+    roots.map(Path::to_owned).collect()
 }
 
 /// A buffer of `words` random words, aligned as direct I/O wants it.

@@ -5,6 +5,7 @@
 //! [`FileBackend::open`](crate::FileBackend::open).
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -84,17 +85,28 @@ impl FileConfig {
     /// `PAGER_SCRATCH` names, or `/var/tmp` where it is unset or empty.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new(default_roots(env::var_os(ROOT_VARIABLE)).swap_remove(0))
+        Self::all_from_env().swap_remove(0)
     }
 
-    /// The default configuration of each root that the variable `PAGER_SCRATCH` names:
-    /// a list separated by colons, as that of `PATH`, whose empty parts are left out. One
-    /// of `/var/tmp` where it is unset or empty. For
+    /// The default configuration of each root that the variable `PAGER_SCRATCH` names,
+    /// as a [list](Self::all_of); one of `/var/tmp` where it is unset. For
     /// [`FileSet::open`](crate::FileSet::open).
     #[must_use]
     pub fn all_from_env() -> Vec<Self> {
-        let roots = default_roots(env::var_os(ROOT_VARIABLE));
-        roots.into_iter().map(Self::new).collect()
+        Self::all_of(env::var_os(ROOT_VARIABLE).unwrap_or_default())
+    }
+
+    /// The default configuration of each root of a list: separated by colons, as that of
+    /// `PATH`, empty parts left out. One of `/var/tmp` where it names none.
+    #[must_use]
+    pub fn all_of(list: impl AsRef<OsStr>) -> Vec<Self> {
+        let roots = env::split_paths(list.as_ref());
+        let named = roots.filter(|root| !root.as_os_str().is_empty());
+        let mut all: Vec<Self> = named.map(Self::new).collect();
+        if all.is_empty() {
+            all.push(Self::new(DEFAULT_ROOT));
+        }
+        all
     }
 
     /// How payloads are laid out in files.
@@ -181,18 +193,6 @@ impl FileConfig {
     pub fn root(&self) -> &Path {
         &self.root
     }
-}
-
-/// At least one.
-fn default_roots(variable: Option<std::ffi::OsString>) -> Vec<PathBuf> {
-    let mut roots: Vec<PathBuf> = variable.as_deref().map_or_else(Vec::new, |list| {
-        let listed = env::split_paths(list);
-        listed.filter(|root| !root.as_os_str().is_empty()).collect()
-    });
-    if roots.is_empty() {
-        roots.push(PathBuf::from(DEFAULT_ROOT));
-    }
-    roots
 }
 
 /// The default configuration with scratch files under a root.
@@ -318,18 +318,24 @@ mod tests {
         assert!("".parse::<IoChoice>().is_err());
     }
 
+    fn roots_of(list: &str) -> Vec<PathBuf> {
+        let all = FileConfig::all_of(list).into_iter();
+        all.map(|config| config.root).collect()
+    }
+
     #[test]
     fn an_unset_or_empty_variable_means_the_default_root() {
-        for none in [None, Some("".into()), Some(":".into())] {
-            assert_eq!(default_roots(none), [Path::new(DEFAULT_ROOT)]);
+        // An unset one is an empty list.
+        for none in ["", ":"] {
+            assert_eq!(roots_of(none), [Path::new(DEFAULT_ROOT)]);
         }
-        assert_eq!(default_roots(Some("/a".into())), [Path::new("/a")]);
+        assert_eq!(roots_of("/a"), [Path::new("/a")]);
     }
 
     #[test]
     #[cfg(unix)]
     fn a_list_of_roots_is_separated_by_colons() {
-        let roots = default_roots(Some("/a:/b c::/d".into()));
+        let roots = roots_of("/a:/b c::/d");
         assert_eq!(roots, ["/a", "/b c", "/d"].map(Path::new));
     }
 }
