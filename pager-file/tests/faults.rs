@@ -170,11 +170,15 @@ const UNVERIFIED: Kind = Kind {
     calls: &[Call::Renameat, Call::Flock, Call::Mkdirat, Call::Getdents],
 };
 
+#[cfg(feature = "encryption")]
 const ENCRYPTED: Kind = Kind {
     name: "encrypted",
     configure: |config| config.encryption(true),
     calls: &[Call::Mmap, Call::Madvise, Call::Mlock, Call::Pwritev],
 };
+/// A build without encryption, as the tests of the package are.
+#[cfg(not(feature = "encryption"))]
+const ENCRYPTED: Kind = DIRECT;
 
 /// Memory takes the same calls as a disk does, and is not waited for.
 const MEMORY: &str = "/dev/shm";
@@ -236,6 +240,7 @@ fn whatever_call_fails_or_falls_short_nothing_is_lost_and_nothing_is_left(
 
 /// A key that cannot be locked, or would be dumped and inherited, is one all the same,
 /// and its backend says so.
+#[cfg(feature = "encryption")]
 #[test]
 fn guards_that_the_kernel_refuses_are_told() {
     for call in [Call::Mlock, Call::Madvise] {
