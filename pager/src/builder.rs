@@ -276,6 +276,7 @@ impl PagerBuilder {
     #[cfg(feature = "pressure")]
     pub fn follow_pressure(mut self, floor_bytes: usize) -> Self {
         self.residency = self.residency.follow_pressure(floor_bytes);
+        self.has_own_budget = true;
         self
     }
 
@@ -317,7 +318,7 @@ impl PagerBuilder {
     pub fn build(mut self) -> Result<Pager> {
         if self.shared_budget.is_some() && self.has_own_budget {
             return Err(Error::Contradiction {
-                what: "a shared budget, and the size, watermarks, threads or account of one of its own",
+                what: "a shared budget, and the size, watermarks, threads, account or pressure of one of its own",
             });
         }
         self.check_encryption()?;

@@ -114,12 +114,16 @@ fn two_pagers_share_one_budget() {
         assert!(taken == words(number as u64 / 2, CHUNK_WORDS));
     }
     let own = Pager::builder().shared_budget(first.residency());
-    for both in [
+    #[cfg_attr(not(feature = "pressure"), allow(unused_mut, reason = "one more"))]
+    let mut all = vec![
         own.clone().budget_bytes(1),
         own.clone().watermarks(1, 2),
         own.clone().io_threads(1),
-        own.account(Pool::default()),
-    ] {
+        own.clone().account(Pool::default()),
+    ];
+    #[cfg(feature = "pressure")]
+    all.push(own.follow_pressure(1));
+    for both in all {
         let error = both.build().unwrap_err();
         assert!(matches!(error, Error::Contradiction { .. }) && error.is_permanent());
         let kind = std::io::Error::from(error).kind();
