@@ -5,6 +5,7 @@
 
 use super::figure::{Family, Figure, Mark, Row, Series, Shape, number};
 use anyhow::anyhow;
+use plotters::chart::MeshStyle;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -162,12 +163,20 @@ where
         .x_label_area_size(AXIS)
         .build_cartesian_2d(x, 0.0..rows.max(1) as f64)
         .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .disable_y_axis()
-        .x_labels(5)
-        .x_desc(figure.unit)
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_y_mesh().disable_y_axis();
+    draw_mesh(&mut mesh, figure.unit)?;
+    Ok(chart)
+}
+
+/// Draws it with an axis below of which `x` tells what it counts.
+fn draw_mesh<X, Y>(mesh: &mut MeshStyle<'_, '_, X, Y, SVGBackend<'_>>, x: &str) -> Result
+where
+    X: ValueFormatter<f64> + Ranged<ValueType = f64>,
+    Y: ValueFormatter<f64> + Ranged<ValueType = f64>,
+{
+    mesh.x_labels(5)
+        .x_desc(x)
         .x_label_formatter(&|value| number(*value))
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
@@ -175,8 +184,7 @@ where
         .label_style(ink(11))
         .axis_desc_style(ink(12))
         .draw()
-        .map_err(failed)?;
-    Ok(chart)
+        .map_err(failed)
 }
 
 /// The label of a row, and why it has no values if it has none.
@@ -315,21 +323,11 @@ fn lines(area: &Area<'_>, figure: &Figure, series: &[Series], marks: &[Mark]) ->
         .y_label_area_size(58)
         .build_cartesian_2d(0.0..right, 0.0..1.12 * top)
         .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .x_labels(5)
-        .y_labels(5)
-        .x_desc(figure.columns[0])
+    let mut mesh = chart.configure_mesh();
+    mesh.y_labels(5)
         .y_desc(figure.unit)
-        .x_label_formatter(&|value| number(*value))
-        .y_label_formatter(&|value| number(*value))
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(GRID)
-        .label_style(ink(11))
-        .axis_desc_style(ink(12))
-        .draw()
-        .map_err(failed)?;
+        .y_label_formatter(&|value| number(*value));
+    draw_mesh(&mut mesh, figure.columns[0])?;
     for mark in marks {
         let line = [(0.0, mark.value), (right, mark.value)];
         let line = PathElement::new(line, MARK.stroke_width(1));

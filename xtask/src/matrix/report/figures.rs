@@ -247,7 +247,8 @@ fn cpu(condition: &Condition<'_>) -> Figure {
         "Processor time",
         "s per GiB",
         "Time of all threads for a GiB through, in the program and in the kernel; less is better.",
-        [("user", "user_s", 1.0), ("system", "sys_s", 1.0)],
+        ["user", "system"],
+        |cell| per_gib(cell, [("user_s", 1.0), ("sys_s", 1.0)]),
     )
 }
 
@@ -259,10 +260,8 @@ fn faults(condition: &Condition<'_>) -> Figure {
         "thousands per GiB",
         "Faults for a GiB through: those that waited for the device, and the others. Less is \
          better.",
-        [
-            ("major", "major_faults", 1e-3),
-            ("minor", "minor_faults", 1e-3),
-        ],
+        ["major", "minor"],
+        |cell| per_gib(cell, [("major_faults", 1e-3), ("minor_faults", 1e-3)]),
     )
 }
 
@@ -273,53 +272,52 @@ fn io(condition: &Condition<'_>) -> Figure {
         } else {
             ("pswpin", "pswpout", PAGE_BYTES / GIB)
         };
-        per_gib(cell, &[(read, unit), (written, unit)])
+        per_gib(cell, [(read, unit), (written, unit)])
     };
-    Figure {
-        id: "io".to_owned(),
-        title: format!("Device traffic: {}", condition.title()),
-        unit: "GiB per GiB",
-        caption: "Bytes read and written in the merge for each byte through: of files those of \
-                  the process, of swap those of the machine. 1 each would be no cache and no waste."
-            .to_owned(),
-        columns: vec!["read", "written"],
-        shape: Shape::Stacked {
-            rows: rows(&condition.cells, values),
-        },
-    }
+    stacked(
+        condition,
+        "io",
+        "Device traffic",
+        "GiB per GiB",
+        "Bytes read and written in the merge for each byte through: of files those of the \
+         process, of swap those of the machine. 1 each would be no cache and no waste.",
+        ["read", "written"],
+        values,
+    )
 }
 
+/// Two parts of a whole, of each cell.
 fn stacked(
     condition: &Condition<'_>,
     id: &str,
     title: &str,
     unit: &'static str,
     caption: &str,
-    parts: [(&'static str, &str, f64); 2],
+    parts: [&'static str; 2],
+    values: impl Fn(&Summary<'_>) -> Option<Vec<f64>>,
 ) -> Figure {
-    let keys = parts.map(|(_, key, unit)| (key, unit));
     Figure {
         id: id.to_owned(),
         title: format!("{title}: {}", condition.title()),
         unit,
         caption: caption.to_owned(),
-        columns: parts.map(|(column, ..)| column).to_vec(),
+        columns: parts.to_vec(),
         shape: Shape::Stacked {
-            rows: rows(&condition.cells, |cell| per_gib(cell, &keys)),
+            rows: rows(&condition.cells, values),
         },
     }
 }
 
 /// Each figure for a GiB through, in a unit: the median of the runs.
-fn per_gib(cell: &Summary<'_>, keys: &[(&str, f64)]) -> Option<Vec<f64>> {
-    let of = |(key, unit): &(&str, f64)| {
+fn per_gib(cell: &Summary<'_>, keys: [(&str, f64); 2]) -> Option<Vec<f64>> {
+    let of = |(key, unit): (&str, f64)| {
         let runs = cell.good().filter_map(|run| {
             let gib = run.number("through_gib_s")? * run.number("merge_s")?;
             Some(run.number(key)? * unit / gib)
         });
         Spread::of(runs).map(|spread| spread.median)
     };
-    keys.iter().map(of).collect()
+    keys.into_iter().map(of).collect()
 }
 
 fn latency(condition: &Condition<'_>, operation: &str, what: &str) -> Figure {

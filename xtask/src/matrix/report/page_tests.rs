@@ -1,9 +1,10 @@
 //! The page in a browser, as a reader has it: on a phone and on a desk, and as text beside it.
 
-use super::super::compare::{Change, Measured, Verdict};
+use super::super::compare::{Change, Measured};
 use super::super::host::Host;
 use super::Report;
 use super::figures::tests::records;
+use super::tables::tests::change;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,18 +18,6 @@ fn written(change: Vec<Change>) -> tempfile::TempDir {
     report.write(dir.path()).unwrap();
     assert!(report.terminal().contains("On this host: file."));
     dir
-}
-
-fn change() -> Change {
-    Change {
-        label: "pager, file, fast".to_owned(),
-        pairs: 12,
-        ratio: 1.25,
-        least: 1.125,
-        most: 1.5,
-        p: 0.0123,
-        verdict: Verdict::Faster,
-    }
 }
 
 #[test]

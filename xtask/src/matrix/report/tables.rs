@@ -130,7 +130,7 @@ pub(super) fn change_line(change: &Change) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::super::compare::{Change, Verdict};
     use super::super::super::journal::Ceiling;
     use super::super::super::plan::Preset;
@@ -174,9 +174,9 @@ mod tests {
         assert_eq!(tables_of(&failed)[0].rows[0], row);
     }
 
-    #[test]
-    fn a_change_is_a_line() {
-        let change = Change {
+    /// One that was found.
+    pub(crate) fn change() -> Change {
+        Change {
             label: "pager, file, fast".to_owned(),
             pairs: 12,
             ratio: 1.25,
@@ -184,9 +184,13 @@ mod tests {
             most: 1.5,
             p: 0.0123,
             verdict: Verdict::Faster,
-        };
+        }
+    }
+
+    #[test]
+    fn a_change_is_a_line() {
         let line =
             "pager, file, fast: faster (1.250 times, 1.125 to 1.500 over 12 pairs, p = 0.012)";
-        assert_eq!(change_line(&change), line);
+        assert_eq!(change_line(&change()), line);
     }
 }
