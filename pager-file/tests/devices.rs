@@ -248,7 +248,12 @@ fn a_disk_that_is_throttled_to_a_tenth_gets_about_as_much_less() {
     if role().is_some() {
         return page_out_throttled();
     }
-    let Some(disks) = three_disks() else { return };
+    // Each has room for all.
+    let disk = || SmallDisk::of_mib(160);
+    let (Some(one), Some(other), Some(slow)) = (disk(), disk(), disk()) else {
+        return;
+    };
+    let disks = [one, other, slow];
     let Some(throttle) = Throttle::new("throttle") else {
         return;
     };
@@ -265,20 +270,29 @@ fn page_out_throttled() {
     Throttle::join(Path::new(&std::env::var_os(THROTTLE).unwrap()));
     let roots = std::env::var_os(ROOTS).unwrap();
     let configs: Vec<FileConfig> = std::env::split_paths(&roots).map(Into::into).collect();
+    // Others may use the machine meanwhile: one good round shows what it can.
+    let rounds: Vec<_> = (0..3)
+        .map_while(|_| {
+            let (shares, took) = page_out_round(&configs);
+            println!("{shares:?} in {took:?}");
+            let is_good = shares[2] * 8 < shares.iter().sum() && took < Duration::from_secs(10);
+            (!is_good).then_some((shares, took))
+        })
+        .collect();
+    assert!(rounds.len() < 3, "{rounds:?}");
+}
+
+/// What each directory got of 100 MiB, and in which time.
+fn page_out_round(configs: &[FileConfig]) -> (Vec<u64>, Duration) {
     let residency = Residency::builder().budget_bytes(8 << 20).io_threads(6);
-    let set = FileSet::open(configs).unwrap();
+    let set = FileSet::open(configs.iter().cloned()).unwrap();
     let registry = Registry::with_residency(set, &residency.build());
     let begun = Instant::now();
     let kept = page_out_all(&registry, 0..400);
     registry.residency().flush().unwrap();
     let took = begun.elapsed();
     tell(&registry);
-    let shares = registry.backend().directories();
-    let bytes: Vec<u64> = shares.iter().map(|it| it.paged_out_bytes).collect();
-    let all = bytes.iter().sum::<u64>();
-    println!("{bytes:?} in {took:?}");
-    // A tenth each; others may use the machine meanwhile.
-    assert!(bytes[2] * 4 < all, "{bytes:?}");
-    assert!(took < Duration::from_secs(20), "{took:?}");
     verify(&kept);
+    let shares = registry.backend().directories();
+    (shares.iter().map(|it| it.paged_out_bytes).collect(), took)
 }
