@@ -54,6 +54,10 @@ impl Seat {
     fn rank(self) -> Option<Rank> {
         Rank::of_number(self.0 >> RANK_SHIFT)
     }
+
+    fn is_listed_late(self) -> bool {
+        self.is_late() && self.rank().is_some()
+    }
 }
 
 impl Charge {
@@ -103,14 +107,6 @@ impl Charge {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts `bytes` more of what no budget refuses.
-    pub(crate) fn grow(&self, bytes: usize) {
-        debug_assert_eq!(self.kind(), Kind::Bookkeeping, "others are asked first");
-        if self.engine.ledger.reserve(self.kind(), bytes).is_ok() {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
     /// What it is held for.
     pub(crate) fn kind(&self) -> Kind {
         self.seat().kind()
@@ -121,7 +117,13 @@ impl Charge {
     }
 
     fn set_seat(&self, kind: Kind, is_late: bool, rank: Option<Rank>) {
-        let seat = Seat::new(kind, is_late, rank);
+        let (before, seat) = (self.seat(), Seat::new(kind, is_late, rank));
+        if seat.is_listed_late() {
+            self.engine.queue(kind).add_late(self.bytes());
+        }
+        if before.is_listed_late() {
+            self.engine.queue(before.kind()).sub_late(self.bytes());
+        }
         self.seat.store(seat.0, Ordering::Relaxed);
     }
 
@@ -130,11 +132,7 @@ impl Charge {
     pub(crate) fn list(&self, owner: WeakPageable, piece: usize, is_late: bool) {
         self.unlist();
         let kind = self.kind();
-        let listing = Listing {
-            owner,
-            piece,
-            bytes: self.bytes(),
-        };
+        let listing = Listing { owner, piece };
         let rank = self.engine.queue(kind).push_new(listing, is_late);
         self.set_seat(kind, is_late, Some(rank));
         self.engine.listed(kind);
@@ -151,11 +149,7 @@ impl Charge {
             return;
         };
         let is_late = seat.is_late() && place == Place::AsBefore;
-        let listing = Listing {
-            owner,
-            piece,
-            bytes: self.bytes(),
-        };
+        let listing = Listing { owner, piece };
         let queue = self.engine.queue(seat.kind());
         let rank = queue.push_again(listing, rank, is_late, place);
         self.set_seat(seat.kind(), is_late, Some(rank));
@@ -232,5 +226,42 @@ impl Drop for Charge {
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, {:?}", self.bytes(), self.kind())
+    }
+}
+
+/// What is remembered of a payload, held: the charge that no budget refuses, and that is
+/// in no queue.
+#[derive(Debug)]
+pub(crate) struct Bookkeeping {
+    engine: Arc<Engine>,
+    /// Relaxed: whoever holds it grows it.
+    bytes: AtomicUsize,
+}
+
+impl Bookkeeping {
+    pub(super) fn new(engine: &Arc<Engine>, bytes: usize) -> Self {
+        let bookkeeping = Self {
+            engine: Arc::clone(engine),
+            bytes: AtomicUsize::new(0),
+        };
+        bookkeeping.grow(bytes);
+        bookkeeping
+    }
+
+    /// Counts `bytes` more.
+    pub(crate) fn grow(&self, bytes: usize) {
+        let ledger = &self.engine.ledger;
+        ledger
+            .reserve(Kind::Bookkeeping, bytes)
+            .expect("bookkeeping has neither a share nor a limit");
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Bookkeeping {
+    fn drop(&mut self) {
+        let ledger = &self.engine.ledger;
+        ledger.give_back(Kind::Bookkeeping, *self.bytes.get_mut());
+        self.engine.has_room();
     }
 }

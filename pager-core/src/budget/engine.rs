@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::charge::Charge;
+use super::charge::{Bookkeeping, Charge};
 use super::fetches::{Fetches, Next};
 use super::group::{Claim, Group, Groups};
 use super::kind::Kind;
@@ -197,9 +197,8 @@ impl Engine {
     }
 
     /// What is remembered of a payload, which no budget can refuse.
-    pub(crate) fn bookkeeping(self: &Arc<Self>, bytes: usize) -> Charge {
-        Charge::reserve(self, Kind::Bookkeeping, bytes)
-            .expect("bookkeeping has neither a share nor a limit")
+    pub(crate) fn bookkeeping(self: &Arc<Self>, bytes: usize) -> Bookkeeping {
+        Bookkeeping::new(self, bytes)
     }
 
     /// Room for the buffers of a backend's transfers.

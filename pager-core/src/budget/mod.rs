@@ -59,7 +59,7 @@ use ledger::{Ledger, Watermarks};
 use pool::Pool;
 
 pub use account::MemoryAccount;
-pub(crate) use charge::Charge;
+pub(crate) use charge::{Bookkeeping, Charge};
 pub(crate) use engine::Engine;
 pub(crate) use group::Claim;
 pub use group::{Group, GroupStats};

@@ -20,9 +20,10 @@ pub(super) struct Queue {
     shards: Box<[Shard]>,
     /// Relaxed: the order of two page-outs on two threads is nobody's business.
     next_turn: AtomicU64,
-    /// Relaxed, like the two below: changed under a shard's lock, read as a hint.
+    /// Relaxed, like the next: changed under a shard's lock, read as a hint.
     len: AtomicUsize,
     late_len: AtomicUsize,
+    /// Relaxed: counted by the charges, read as a hint.
     late_bytes: AtomicUsize,
 }
 
@@ -61,7 +62,6 @@ impl Rank {
 pub(super) struct Listing {
     pub(super) owner: WeakPageable,
     pub(super) piece: usize,
-    pub(super) bytes: usize,
 }
 
 struct Entry {
@@ -158,8 +158,8 @@ impl Queue {
         let taken = entries.taken.iter().find(|(taken, _)| *taken == rank);
         let turn = taken.map_or(rank.turn(), |(_, turn)| *turn);
         for is_late in [true, false] {
-            if let Some(entry) = entries.of(is_late).remove(&rank) {
-                self.count_out(&entry, is_late);
+            if entries.of(is_late).remove(&rank).is_some() {
+                self.count_out(is_late);
             }
         }
         let rank = match place {
@@ -175,7 +175,7 @@ impl Queue {
         let mut entries = self.lock(rank.shard());
         let removed = entries.of(is_late).remove(&rank);
         if let Some(entry) = removed {
-            self.count_out(&entry, is_late);
+            self.count_out(is_late);
             drop(entries);
             // The last reference to an entry that is gone frees its memory.
             drop(entry);
@@ -224,9 +224,9 @@ impl Queue {
         let mut entries = self.lock(rank.shard());
         let entry = entries.of(is_late).remove(&rank)?;
         entries.taken.push((rank, entry.turn));
-        self.count_out(&entry, is_late);
+        self.count_out(is_late);
         drop(entries);
-        let Listing { owner, piece, .. } = entry.listing;
+        let Listing { owner, piece } = entry.listing;
         Some(Taken {
             queue: self,
             rank,
@@ -268,27 +268,32 @@ impl Queue {
         self.late_len.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the late ones.
+    /// Bytes of the late ones, and of those that are taken out and undecided.
     pub(super) fn late_bytes(&self) -> usize {
         self.late_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of something late that is listed, as long as it is.
+    pub(super) fn add_late(&self, bytes: usize) {
+        self.late_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn sub_late(&self, bytes: usize) {
+        self.late_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn insert(&self, entries: &mut Entries, rank: Rank, is_late: bool, entry: Entry) {
         self.len.fetch_add(1, Ordering::Relaxed);
         if is_late {
             self.late_len.fetch_add(1, Ordering::Relaxed);
-            self.late_bytes
-                .fetch_add(entry.listing.bytes, Ordering::Relaxed);
         }
         entries.of(is_late).insert(rank, entry);
     }
 
-    fn count_out(&self, entry: &Entry, is_late: bool) {
+    fn count_out(&self, is_late: bool) {
         self.len.fetch_sub(1, Ordering::Relaxed);
         if is_late {
             self.late_len.fetch_sub(1, Ordering::Relaxed);
-            self.late_bytes
-                .fetch_sub(entry.listing.bytes, Ordering::Relaxed);
         }
     }
 

@@ -23,14 +23,13 @@ use crate::{Error, Result};
 ///
 /// Invariants:
 ///
-/// 1. `start` is valid for `capacity_bytes`, uniquely owned, and allocated with that size
-///    and `align_bytes`; it dangles, aligned, if `capacity_bytes` is zero.
-/// 2. The first `len_bytes` are initialised, and no more than `capacity_bytes`.
+/// 1. `start` is uniquely owned and allocated with `layout`, whose size is the capacity;
+///    it dangles if that is zero.
+/// 2. The first `len_bytes` are initialised, and no more than the capacity.
 pub struct HeapBuf {
     start: NonNull<u8>,
     len_bytes: usize,
-    capacity_bytes: usize,
-    align_bytes: usize,
+    layout: Layout,
 }
 
 // SAFETY: the unique owner of plain bytes.
@@ -42,25 +41,26 @@ impl HeapBuf {
     /// An empty buffer without memory, for elements of this layout.
     #[must_use]
     pub const fn new(element: ElementLayout) -> Self {
+        let Ok(layout) = Layout::from_size_align(0, element.align_bytes()) else {
+            panic!("types are aligned to powers of two");
+        };
         Self {
             start: NonNull::dangling(),
             len_bytes: 0,
-            capacity_bytes: 0,
-            align_bytes: element.align_bytes(),
+            layout,
         }
     }
 
     /// The buffer of `vec`, as it is.
     #[must_use]
     pub fn of_vec<T: Pod>(vec: Vec<T>) -> Self {
-        let element = ElementLayout::of::<T>();
         let mut vec = ManuallyDrop::new(vec);
         let start = NonNull::new(vec.as_mut_ptr().cast());
+        let layout = Layout::array::<T>(vec.capacity());
         Self {
             start: start.expect("the pointer of a vector is never null"),
-            len_bytes: vec.len() * element.bytes(),
-            capacity_bytes: vec.capacity() * element.bytes(),
-            align_bytes: element.align_bytes(),
+            len_bytes: vec.len() * size_of::<T>(),
+            layout: layout.expect("a vector is within the address space"),
         }
     }
 
@@ -73,12 +73,12 @@ impl HeapBuf {
     pub fn into_vec<T: Pod>(self) -> Result<Vec<T>, Self> {
         let element = ElementLayout::of::<T>();
         let is_whole = |bytes: usize| bytes.is_multiple_of(element.bytes());
-        if self.capacity_bytes == 0 {
+        if self.capacity_bytes() == 0 {
             return Ok(Vec::new());
         }
-        if self.align_bytes != element.align_bytes()
+        if self.align_bytes() != element.align_bytes()
             || !is_whole(self.len_bytes)
-            || !is_whole(self.capacity_bytes)
+            || !is_whole(self.capacity_bytes())
         {
             return Err(self);
         }
@@ -92,7 +92,7 @@ impl HeapBuf {
             Vec::from_raw_parts(
                 this.start.as_ptr().cast(),
                 this.len_bytes / element.bytes(),
-                this.capacity_bytes / element.bytes(),
+                this.capacity_bytes() / element.bytes(),
             )
         })
     }
@@ -100,13 +100,13 @@ impl HeapBuf {
     /// Bytes of memory that it holds.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.capacity_bytes
+        self.layout.size()
     }
 
     /// What the buffer was aligned to when it was allocated.
     #[must_use]
     pub fn align_bytes(&self) -> usize {
-        self.align_bytes
+        self.layout.align()
     }
 
     /// Forgets the bytes; the capacity stays.
@@ -122,19 +122,19 @@ impl HeapBuf {
     /// [`Error::OutOfMemory`]; the buffer is as it was.
     pub(crate) fn reserve_exact(&mut self, additional_bytes: usize) -> Result<()> {
         let needed_bytes = self.len_bytes.saturating_add(additional_bytes);
-        if needed_bytes <= self.capacity_bytes {
+        if needed_bytes <= self.capacity_bytes() {
             return Ok(());
         }
         let no_memory = || Error::OutOfMemory {
             needed_bytes: additional_bytes,
         };
-        let attempt = || allocate(needed_bytes, self.align_bytes).ok_or_else(no_memory);
-        let start = again_after_trim(attempt)?;
+        let layout = Layout::from_size_align(needed_bytes, self.align_bytes());
+        let layout = layout.map_err(|_| no_memory())?;
+        let start = again_after_trim(|| allocate(layout).ok_or_else(no_memory))?;
         let mut grown = Self {
             start,
             len_bytes: 0,
-            capacity_bytes: needed_bytes,
-            align_bytes: self.align_bytes,
+            layout,
         };
         grown.spare()[..self.len_bytes].write_copy_of_slice(self);
         grown.len_bytes = self.len_bytes;
@@ -144,7 +144,7 @@ impl HeapBuf {
 
     /// The room behind the last byte.
     pub(super) fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
-        let len = self.capacity_bytes - self.len_bytes;
+        let len = self.capacity_bytes() - self.len_bytes;
         // SAFETY: within the capacity, by the second invariant.
         let start = unsafe { self.start.add(self.len_bytes) };
         // SAFETY: valid for the rest of the capacity, exclusively borrowed, and
@@ -159,32 +159,26 @@ impl HeapBuf {
     /// They are within the capacity and initialised.
     pub(super) unsafe fn assume_filled(&mut self, additional_bytes: usize) {
         debug_assert!(
-            self.len_bytes + additional_bytes <= self.capacity_bytes,
+            self.len_bytes + additional_bytes <= self.capacity_bytes(),
             "beyond the capacity"
         );
         self.len_bytes += additional_bytes;
     }
 }
 
-fn layout(bytes: usize, align_bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes, align_bytes).ok()
-}
-
-/// Memory of this size, which is not zero, and alignment; `None` if there is none.
-fn allocate(bytes: usize, align_bytes: usize) -> Option<NonNull<u8>> {
-    let layout = layout(bytes, align_bytes).filter(|layout| layout.size() > 0)?;
-    // SAFETY: the layout has a size.
+/// Memory of this layout, which has a size; `None` if there is none.
+fn allocate(layout: Layout) -> Option<NonNull<u8>> {
+    debug_assert!(layout.size() > 0, "nothing is never allocated");
+    // SAFETY: the layout has a size: the only caller asks for more than some capacity.
     NonNull::new(unsafe { alloc::alloc(layout) })
 }
 
 impl Drop for HeapBuf {
     fn drop(&mut self) {
-        if self.capacity_bytes > 0
-            && let Some(layout) = layout(self.capacity_bytes, self.align_bytes)
-        {
+        if self.layout.size() > 0 {
             // SAFETY: allocated with this layout and owned by nobody else, by the first
             // invariant.
-            unsafe { alloc::dealloc(self.start.as_ptr(), layout) }
+            unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
         }
     }
 }
@@ -216,8 +210,7 @@ impl fmt::Debug for HeapBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeapBuf")
             .field("len_bytes", &self.len_bytes)
-            .field("capacity_bytes", &self.capacity_bytes)
-            .field("align_bytes", &self.align_bytes)
+            .field("layout", &self.layout)
             .finish()
     }
 }

@@ -12,15 +12,17 @@ use super::pieces::{PiecePlace, Pieces};
 use super::state::State;
 use super::waiting::Wakers;
 use crate::backend::{Backend, ChunkKind};
-use crate::budget::{Charge, Engine, Evicted, Group, Kind, Outcome, Pageable, Place, WeakPageable};
+use crate::budget::{
+    Bookkeeping, Charge, Engine, Evicted, Group, Kind, Outcome, Pageable, Place, WeakPageable,
+};
 use crate::error::{Error, Result};
 use crate::memory::{ElementLayout, HeapBuf};
 use crate::registry::Home;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
-/// What the table of handles and a queue remember of an entry, and the allocator
-/// around it, in bytes.
-const LISTING_BYTES: usize = 160;
+/// What the table of handles and a queue remember of an entry, in bytes, and what the
+/// allocator adds to it, to its memory and to its bytes.
+const LISTING_BYTES: usize = 176;
 
 /// One live payload.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ pub(crate) struct Entry<B: Backend> {
     /// Whether the handle is gone. Relaxed: a statistic.
     abandoned: AtomicBool,
     /// What all of this takes.
-    charge: Charge,
+    bookkeeping: Bookkeeping,
 }
 
 /// What a payload is, wherever its bytes are.
@@ -95,7 +97,7 @@ impl<B: Backend> Entry<B> {
         form: PayloadForm,
         state: State,
     ) -> Arc<Self> {
-        let bytes = size_of::<Self>() + LISTING_BYTES;
+        let bytes = size_of::<Self>() + size_of::<Resident>() + LISTING_BYTES;
         Arc::new(Self {
             id: home.next_id(),
             home: Arc::clone(home),
@@ -108,7 +110,7 @@ impl<B: Backend> Entry<B> {
             wakers: Wakers::default(),
             touched: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            charge: home.engine().bookkeeping(bytes),
+            bookkeeping: home.engine().bookkeeping(bytes),
         })
     }
 
@@ -116,7 +118,7 @@ impl<B: Backend> Entry<B> {
     pub(super) fn remember(&self, slot: B::Slot) {
         let bytes = size_of::<B::Slot>() + self.home.backend.slot_bytes(&slot);
         match self.slot.set(Box::new(slot)) {
-            Ok(()) => self.charge.grow(bytes),
+            Ok(()) => self.bookkeeping.grow(bytes),
             // Nobody stores a payload twice; if somebody did, this one is not needed.
             Err(second) => self.home.backend.free(*second),
         }

@@ -10,43 +10,50 @@ use crate::backend::Backend;
 use crate::budget::Pageable;
 use crate::sync::{Mutex, lock};
 
-/// Those who wait for fetches of one payload.
+/// Those who wait for fetches of one payload: a pointer, as long as nobody does.
 #[derive(Debug, Default)]
-pub(super) struct Wakers(Mutex<State>);
+pub(super) struct Wakers(Mutex<Option<Box<Waiting>>>);
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: Vec<Waker>,
+struct Waiting {
+    wakers: Vec<Waker>,
     /// The fetch that is waited for has no room: nobody knows for how long.
     is_stuck: bool,
 }
 
 impl Wakers {
     fn add(&self, waker: &Waker) {
-        let mut state = lock(&self.0);
-        if !state.waiting.iter().any(|known| known.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        let mut waiting = lock(&self.0);
+        let wakers = &mut waiting.get_or_insert_default().wakers;
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
         }
     }
 
     /// Wakes everybody.
     pub(super) fn wake(&self) {
-        let waiting = std::mem::take(&mut lock(&self.0).waiting);
+        let waiting = lock(&self.0).take();
         // Outside of the lock, for it is somebody else's code.
-        waiting.into_iter().for_each(Waker::wake);
+        let wakers = waiting.into_iter().flat_map(|waiting| waiting.wakers);
+        wakers.for_each(Waker::wake);
     }
 
     /// The same, and lets them go without what they wait for.
     pub(super) fn give_up(&self) {
-        let mut state = lock(&self.0);
-        state.is_stuck = !state.waiting.is_empty();
-        drop(state);
-        self.wake();
+        let mut waiting = lock(&self.0);
+        let wakers = waiting.as_mut().map(|waiting| {
+            waiting.is_stuck |= !waiting.wakers.is_empty();
+            std::mem::take(&mut waiting.wakers)
+        });
+        drop(waiting);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Whether they were let go since this was last asked.
     fn were_let_go(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).is_stuck)
+        let mut waiting = lock(&self.0);
+        let waiting = waiting.as_mut();
+        waiting.is_some_and(|waiting| std::mem::take(&mut waiting.is_stuck))
     }
 }
 
