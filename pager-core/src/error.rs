@@ -43,7 +43,8 @@ pub enum Error {
     },
     /// The configured quota of the backend would be exceeded.
     #[error(
-        "{backend}: {needed_bytes} bytes more would exceed the quota: {used_bytes} of {quota_bytes} bytes are in use"
+        "{backend}: {needed_bytes} bytes more would exceed the quota: {used_bytes} of {quota_bytes} bytes are in use{}",
+        At(path)
     )]
     QuotaExceeded {
         /// Name of the backend.
@@ -54,6 +55,8 @@ pub enum Error {
         used_bytes: u64,
         /// Bytes allowed.
         quota_bytes: u64,
+        /// Directory whose quota it is; `None` for one of all together.
+        path: Option<PathBuf>,
     },
     /// The quota of a [group](crate::Group) would be exceeded.
     #[error(
@@ -80,8 +83,9 @@ pub enum Error {
     /// The payload lives on, and what else it holds can still be read. Neither
     /// this nor any other failed read appends anything to its destination.
     #[error(
-        "{backend}: corrupt bytes at byte {offset_bytes} of {}: expected checksum {expected:#x}, found {found:#x}",
-        Payload(*handle)
+        "{backend}: corrupt bytes at byte {offset_bytes} of {}: expected checksum {expected:#x}, found {found:#x}{}",
+        Payload(*handle),
+        At(path)
     )]
     Corrupt {
         /// Name of the backend.
@@ -99,6 +103,9 @@ pub enum Error {
         /// encrypted, for then nobody can say; their first word if they cannot be
         /// decoded.
         found: u64,
+        /// Directory that the bytes came from, where there is one; `None` for what a
+        /// codec could not decode.
+        path: Option<PathBuf>,
     },
     /// The scratch directory cannot be used.
     #[error("scratch directory {path:?} cannot be used: {problem}{}", Said(*call))]

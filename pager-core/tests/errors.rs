@@ -26,6 +26,7 @@ fn quota(needed_bytes: u64) -> Error {
         needed_bytes,
         used_bytes: 10,
         quota_bytes: 10,
+        path: None,
     }
 }
 
@@ -57,6 +58,7 @@ fn table() -> Vec<(Error, bool, Kind)> {
         offset_bytes: 0,
         expected: 1,
         found: 2,
+        path: None,
     };
     let group_quota = |needed_bytes| Error::GroupQuotaExceeded {
         group: "query 7".to_owned(),

@@ -4,6 +4,7 @@
 //! failure, so the sum never exceeds the limit, not even for a moment. What
 //! counts is what is stored: a payload as its store rounds it.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pager_core::{Error, Result};
@@ -14,6 +15,8 @@ use crate::BACKEND;
 #[derive(Debug)]
 pub(crate) struct Quota {
     limit_bytes: Option<u64>,
+    /// Whose it is; that of several directories is nobody's.
+    directory: Option<PathBuf>,
     /// Relaxed throughout: a read-modify-write is atomic in any order, and the
     /// number guards no other memory.
     used_bytes: AtomicU64,
@@ -31,7 +34,16 @@ impl Quota {
     pub(crate) fn new(limit_bytes: Option<u64>) -> Self {
         Self {
             limit_bytes,
+            directory: None,
             used_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The quota of this directory.
+    pub(crate) fn of_directory(limit_bytes: Option<u64>, directory: &Path) -> Self {
+        Self {
+            directory: Some(directory.to_owned()),
+            ..Self::new(limit_bytes)
         }
     }
 
@@ -57,6 +69,7 @@ impl Quota {
                 needed_bytes: bytes,
                 used_bytes,
                 quota_bytes: limit_bytes,
+                path: self.directory.clone(),
             }),
         }
     }

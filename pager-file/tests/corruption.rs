@@ -118,11 +118,14 @@ fn assert_is_corrupt(error: &Error, id: u64, at: usize) -> u64 {
         offset_bytes,
         expected,
         found,
+        ref path,
     } = *error
     else {
         panic!("not corrupt: {error:?}");
     };
     assert_eq!((handle, offset_bytes), (Some(id), at as u64));
+    let directory = path.as_deref().unwrap();
+    assert!(directory.is_dir() && error.to_string().contains(directory.to_str().unwrap()));
     assert_ne!(expected, found);
     found
 }

@@ -227,7 +227,7 @@ fn take(seed: u64, handle: Handle<FileSet>, is_pulled: &AtomicBool, lost_path: &
             match error {
                 Error::Io { .. } => assert!(told, "{error}"),
                 // A device that shrinks answers with zeros for a moment.
-                Error::Corrupt { .. } => assert!(!was_pulled, "{error}"),
+                Error::Corrupt { .. } => assert!(told && !was_pulled, "{error}"),
                 _ => panic!("{error}"),
             }
             eventually(|| is_pulled.load(Ordering::Relaxed));

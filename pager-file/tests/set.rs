@@ -96,7 +96,7 @@ fn a_quota_of_all_and_quotas_of_each_hold_exactly() {
         let mut chunk = [words(4, WORDS)];
         let error = registry.pageout(&mut chunk).unwrap_err();
         assert!(
-            matches!(error, Error::QuotaExceeded { quota_bytes, .. } if quota_bytes == 3 * BYTES)
+            matches!(error, Error::QuotaExceeded { quota_bytes, path: None, .. } if quota_bytes == 3 * BYTES)
         );
         assert!(chunk[0] == words(4, WORDS), "chunks stay as they were");
         drop(handles);
@@ -113,11 +113,15 @@ fn a_quota_of_all_and_quotas_of_each_hold_exactly() {
                 error,
                 Error::QuotaExceeded {
                     quota_bytes: BYTES,
+                    path: Some(_),
                     ..
                 }
             ),
             "{error}"
         );
+        let told = error.to_string();
+        let is_named = |root: &TempDir| told.contains(root.path().to_str().unwrap());
+        assert!(roots.iter().any(is_named), "{told}");
     }
 }
 

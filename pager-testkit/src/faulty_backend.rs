@@ -74,6 +74,7 @@ impl Failure {
                 needed_bytes,
                 used_bytes: 0,
                 quota_bytes: needed_bytes.saturating_sub(1),
+                path: None,
             },
             Self::OutOfMemory => Error::OutOfMemory {
                 needed_bytes: bytes,
@@ -84,6 +85,7 @@ impl Failure {
                 offset_bytes: 0,
                 expected: 1,
                 found: 2,
+                path: None,
             },
             Self::Io => Error::Io {
                 backend,

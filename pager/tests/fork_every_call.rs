@@ -537,7 +537,7 @@ fn page_out_and_take(pager: &Pager, worker: u64, done: &AtomicBool) {
         let kept = Kept::new(pager, kind, worker << 32 | round, 6000).unwrap();
         kept.handle.prefetch();
         kept.read().unwrap();
-        kept.take().map_err(|(error, _)| error).unwrap();
+        kept.take().map_err(|failed| failed.0).unwrap();
     }
 }
 

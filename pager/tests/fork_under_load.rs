@@ -119,7 +119,7 @@ fn whatever_a_child_does_its_parent_loses_nothing(
             worker.join().expect("a worker finds every word in place");
         }
         for one in inherited.into_iter().flatten() {
-            one.take().map_err(|(error, _)| error).unwrap();
+            one.take().map_err(|failed| failed.0).unwrap();
         }
     });
     assert_nothing_is_left(pager);
@@ -144,7 +144,7 @@ fn a_child_that_drops_a_pager_without_handles_takes_nothing_away(
         std::thread::scope(|scope| {
             let busy = scope.spawn(move || {
                 let one = Kept::new(pager, BackendKind::File, seed, 60_000).unwrap();
-                one.take().map_err(|(error, _)| error).unwrap();
+                one.take().map_err(|failed| failed.0).unwrap();
             });
             std::thread::sleep(Duration::from_micros(seed * 150));
             let status = in_child(|| {
@@ -158,7 +158,7 @@ fn a_child_that_drops_a_pager_without_handles_takes_nothing_away(
         assert!(pager.scratch_dir().unwrap().is_dir());
         kept_of(pager, seed).into_iter().for_each(|one| {
             one.read().unwrap();
-            one.take().map_err(|(error, _)| error).unwrap();
+            one.take().map_err(|failed| failed.0).unwrap();
         });
         assert_nothing_is_left(pager);
         // SAFETY: the other thread has ended.
@@ -222,7 +222,7 @@ fn is_refused(pager: &Pager, inherited: &mut Option<Vec<Kept>>) -> bool {
     for one in kept {
         one.handle.prefetch();
         refused &= one.read().is_err_and(|error| foreign(&error));
-        refused &= one.take().is_err_and(|(error, _)| foreign(&error));
+        refused &= one.take().is_err_and(|failed| foreign(&failed.0));
     }
     refused
 }
@@ -249,7 +249,7 @@ fn work(pager: &Pager, worker: u64, done: &AtomicBool, operations: &AtomicU64) {
         if kept.len() > 12 {
             let oldest = kept.pop_front().unwrap();
             if round % 3 > 0 {
-                oldest.take().map_err(|(error, _)| error).unwrap();
+                oldest.take().map_err(|failed| failed.0).unwrap();
             }
         }
         // Relaxed, both: a pace and a flag, which publish nothing.
@@ -259,7 +259,7 @@ fn work(pager: &Pager, worker: u64, done: &AtomicBool, operations: &AtomicU64) {
         }
     }
     for one in kept {
-        one.take().map_err(|(error, _)| error).unwrap();
+        one.take().map_err(|failed| failed.0).unwrap();
     }
 }
 

@@ -121,7 +121,7 @@ fn play(resource: Resource, limit: u64, is_expected: fn(&Error) -> bool) {
             accepted += kept.len();
             for one in kept {
                 one.read().unwrap();
-                one.take().map_err(|(error, _)| error).unwrap();
+                one.take().map_err(|failed| failed.0).unwrap();
             }
             assert_nothing_is_left(&pager);
             pager.shutdown().unwrap();
@@ -170,7 +170,8 @@ fn use_it(pager: &Pager, errors: &mut Vec<Error>) -> Vec<Kept> {
     }
     // A third of them leaves while the limit holds.
     for index in (0..kept.len()).rev().step_by(3) {
-        if let Err((error, one)) = kept.swap_remove(index).take() {
+        if let Err(failed) = kept.swap_remove(index).take() {
+            let (error, one) = *failed;
             errors.push(error);
             kept.push(one);
         }

@@ -85,7 +85,7 @@ fn panics_of_callers_poison_nothing_and_leave_every_count_exact(
     );
     for one in calm {
         one.read().unwrap();
-        one.take().map_err(|(error, _)| error).unwrap();
+        one.take().map_err(|failed| failed.0).unwrap();
     }
     pager.flush().unwrap();
     assert_nothing_is_left(&pager);

@@ -140,7 +140,7 @@ fn use_it(pager: &Pager, row: &Row) {
         kept.iter().for_each(|one| one.read().unwrap());
         kept.rotate_left(1);
         for one in kept {
-            one.take().map_err(|(error, _)| error).unwrap();
+            one.take().map_err(|failed| failed.0).unwrap();
         }
         let mut buf = ChunkBuf::with_capacity(1 << 18).unwrap();
         buf.resize(1 << 18, 7u64).unwrap();

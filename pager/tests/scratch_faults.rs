@@ -44,7 +44,7 @@ fn keep(pager: &Pager, kind: BackendKind, seed: u64) -> Vec<Kept> {
 fn take_all(kept: Vec<Kept>) {
     for one in kept {
         one.read().unwrap();
-        one.take().map_err(|(error, _)| error).unwrap();
+        one.take().map_err(|failed| failed.0).unwrap();
     }
 }
 
@@ -99,7 +99,7 @@ fn a_removed_directory_costs_no_more_than_the_files_in_it(
                 ),
                 "{error}"
             );
-            let (error, _) = one.take().unwrap_err();
+            let (error, _) = *one.take().unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -115,7 +115,7 @@ fn a_removed_directory_costs_no_more_than_the_files_in_it(
             // Accepted by the budget: what cannot be stored stays in memory.
             let stored = pager.flush();
             one.read().unwrap();
-            one.take().map_err(|(error, _)| error).unwrap();
+            one.take().map_err(|failed| failed.0).unwrap();
             stored
         });
         assert!(kept.is_err_and(|error| is_missing(&error)));

@@ -93,7 +93,7 @@ fn what_was_on_swap_is_in_memory_and_everything_goes_on(#[values(0, 8 << 20)] bu
     pager.flush().unwrap();
     for one in kept {
         one.handle.prefetch();
-        one.take().map_err(|(error, _)| error).unwrap();
+        one.take().map_err(|failed| failed.0).unwrap();
     }
     pager.flush().unwrap();
     assert_eq!(pager.stats().total.live_handles, 0);
@@ -123,7 +123,7 @@ fn swap_may_go_while_payloads_are_read_and_taken(#[values(0, 8 << 20)] budget_by
                         .read()
                         .unwrap();
                     own.handle.prefetch();
-                    own.take().map_err(|(error, _)| error).unwrap();
+                    own.take().map_err(|failed| failed.0).unwrap();
                 }
             });
         }
@@ -137,7 +137,7 @@ fn swap_may_go_while_payloads_are_read_and_taken(#[values(0, 8 << 20)] budget_by
     println!("{meanwhile:?} rounds while swap went");
     for one in still {
         one.read().unwrap();
-        one.take().map_err(|(error, _)| error).unwrap();
+        one.take().map_err(|failed| failed.0).unwrap();
     }
     assert_nothing_is_left(&pager);
 }

@@ -55,8 +55,8 @@ impl SeedStore {
     /// A store in `directory`. No system call.
     pub(crate) fn new(directory: Arc<ScratchDir>, quota_bytes: Option<u64>) -> Self {
         Self {
+            quota: Quota::of_directory(quota_bytes, directory.path()),
             directory,
-            quota: Quota::new(quota_bytes),
             next_number: AtomicU64::new(0),
             file_count: AtomicU64::new(0),
             failed_removals: AtomicU64::new(0),

@@ -101,7 +101,7 @@ impl SegmentStore {
             directory.path().to_owned(),
         );
         Ok(Self {
-            quota: Quota::new(config.quota_bytes),
+            quota: Quota::of_directory(config.quota_bytes, directory.path()),
             space: Arc::new(Space::new(
                 config.slack,
                 size_limit::max_file_bytes(),

@@ -71,7 +71,7 @@ impl Kept {
     /// # Errors
     ///
     /// That of the take, with what was to be taken.
-    pub(crate) fn take(self) -> Result<(), (Error, Self)> {
+    pub(crate) fn take(self) -> Result<(), Box<(Error, Self)>> {
         let Self { handle, seed, len } = self;
         let mut found = Vec::new();
         match handle.take(&mut found) {
@@ -82,7 +82,7 @@ impl Kept {
             Err(failed) => {
                 assert!(found.is_empty(), "nothing on failure");
                 let (error, handle) = failed.into_parts();
-                Err((error, Self { handle, seed, len }))
+                Err(Box::new((error, Self { handle, seed, len })))
             }
         }
     }

@@ -181,6 +181,7 @@ impl<B: Backend> Compressed<B> {
             offset_bytes: offset as u64,
             expected: 0,
             found: stored.first().copied().unwrap_or(0),
+            path: None,
         }
     }
 }

@@ -256,6 +256,7 @@ impl BlockIo {
             offset_bytes: damage.offset_bytes,
             expected: damage.expected,
             found: damage.found,
+            path: Some(self.directory.clone()),
         }
     }
 
