@@ -190,7 +190,6 @@ fn worker(watches: bool) {
 
 /// How often the watcher has gone to sleep, and the time it has run for.
 fn of_the_watcher() -> (u64, Duration) {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let one = |task: std::fs::DirEntry| {
         let read = |name: &str| std::fs::read_to_string(task.path().join(name)).ok();
         let status = read("status")?;
@@ -201,7 +200,16 @@ fn of_the_watcher() -> (u64, Duration) {
         let nanos: u64 = read("schedstat")?.split(' ').next()?.parse().ok()?;
         (read("comm")?.trim() == "pager-pressure").then_some((count, Duration::from_nanos(nanos)))
     };
-    tasks.filter_map(|task| one(task.ok()?)).next().unwrap()
+    // A thread has its name once it runs, which may be later on a busy machine.
+    let begun = Instant::now();
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        if let Some(found) = tasks.filter_map(|task| one(task.ok()?)).next() {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no watcher");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
