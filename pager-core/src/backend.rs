@@ -232,6 +232,7 @@ pub enum ChunkKind {
 
 /// What a backend holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Usage {
     /// Bytes of all live payloads, as their callers count them.

@@ -33,6 +33,7 @@
 //! error      what can go wrong
 //! cgroup     which memory cgroups this process is in
 //! diagnose   what about this machine matters to paging
+//! observe    what an operator sees of it (features `tracing` and `metrics`)
 //! seam       where tests let system calls fail; nothing without the test kit
 //! ```
 
@@ -45,6 +46,8 @@ pub mod codec;
 pub mod diagnose;
 mod error;
 mod memory;
+#[doc(hidden)]
+pub mod observe;
 mod payload;
 mod registry;
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pager_core::diagnose::Finding;
-use pager_core::{Backend, Error, Payload, Result, TransferMemory, Usage, Window};
+use pager_core::{Backend, Error, Payload, Result, TransferMemory, Usage, Window, observe};
 
 use crate::diagnose;
 use crate::scratch::ScratchDir;
@@ -124,7 +124,9 @@ impl FileBackend {
             FileMode::Seed => Store::Seed(SeedStore::new(shared, config.quota_bytes)),
             FileMode::Segments => Store::Segments(SegmentStore::open(shared, config)?),
         };
-        Ok(Self { store, directory })
+        let backend = Self { store, directory };
+        observe::directory(backend.directory(), "opened", || backend.stats().io_reason);
+        Ok(backend)
     }
 
     /// The scratch root, made absolute.
@@ -186,7 +188,16 @@ impl FileBackend {
     /// [`Error::Io`] if the root cannot be listed; [`Error::ForeignProcess`] in
     /// a forked child.
     pub fn reap(&self) -> Result<Reaped> {
-        self.directory.reap()
+        let reaped = self.directory.reap()?;
+        observe::directory(self.scratch_root(), "swept", || {
+            let Reaped {
+                directories,
+                failed_directories,
+                ..
+            } = reaped;
+            format!("{directories} removed, {failed_directories} could not be")
+        });
+        Ok(reaped)
     }
 
     /// Gives storage that holds nothing back to the file system, and says how

@@ -18,6 +18,11 @@ use pager_core::Error;
 /// assert_eq!(BackendKind::default(), BackendKind::Swap);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum BackendKind {
     /// Anonymous memory that the kernel is advised to swap out (feature `swap`).

@@ -32,6 +32,8 @@
 //!   is [`Error::BackendDisabled`].
 //! * Feature `codec` (off by default): what is stored is encoded on its way, and
 //!   integer columns shrink three to thirty times; see `PagerBuilder::codec`.
+//! * Features `tracing`, `metrics` and `serde` (off by default): spans and events,
+//!   figures for dashboards, `stats()` as JSON; see `docs/operations.md`.
 //! * [`Pager::set_backend`] affects later page-outs only: a handle stays with the
 //!   backend that made it.
 //! * Data that must outlive the process does not belong here: nothing is durable.
@@ -65,6 +67,7 @@
 //! operate   what an operator looks at and gives back
 //! handle    Handle: a payload on whichever backend
 //! stats     what all backends hold and have done
+//! metrics   the same under stable names, for a recorder (feature `metrics`)
 //! sync      the primitives of std, or those of the model checker
 //! global    the same operations on one Pager for the whole process
 //! ```
@@ -84,6 +87,8 @@ mod handle;
 mod kind;
 #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
 mod layer;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod operate;
 mod pageout;
 mod pager;

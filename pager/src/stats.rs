@@ -9,6 +9,7 @@ use crate::BackendKind;
 
 /// The figures of each backend, and their sums.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PagerStats {
     /// The backend that the next page-out goes to.
@@ -95,15 +96,51 @@ impl fmt::Display for PagerStats {
         let resident = &self.residency;
         write!(
             f,
-            "active backend: {}\nmemory: {} of {} bytes resident; {} written, {} elided, {} fetched, {} stalls",
+            "active backend: {}\nmemory: {} of {} bytes held, {} of them payloads, {} not stored; {} written, {} elided, {} fetched",
             self.active,
-            resident.resident_bytes,
+            resident.held_bytes,
             resident.budget_bytes,
+            resident.resident_bytes,
+            resident.dirty_bytes,
             resident.writes,
             resident.elided_writes,
             resident.fetches,
-            resident.stalls,
         )?;
+        write!(
+            f,
+            "\nwaiting: {} page-outs for {:.3} s, {:.3} s at most; {} reads for {:.3} s, {:.3} s at most",
+            resident.stalls,
+            resident.stall_total.as_secs_f64(),
+            resident.stall_longest.as_secs_f64(),
+            resident.read_stalls,
+            resident.read_stall_total.as_secs_f64(),
+            resident.read_stall_longest.as_secs_f64(),
+        )?;
+        if resident.background_errors > 0 {
+            let last = resident.last_background_error.as_deref();
+            write!(
+                f,
+                "\nfailures in the background: {}; the last: {}",
+                resident.background_errors,
+                last.unwrap_or("not known"),
+            )?;
+        }
+        if resident.account_refusals > 0 {
+            let last = resident.last_account_refusal.as_deref();
+            write!(
+                f,
+                "\nrefusals of the account: {}; the last: {}",
+                resident.account_refusals,
+                last.unwrap_or("not known"),
+            )?;
+        }
+        for group in &resident.groups {
+            write!(
+                f,
+                "\ngroup {}: {} handles, {} bytes, {} of them in memory",
+                group.label, group.live_handles, group.logical_bytes, group.resident_bytes
+            )?;
+        }
         for kind in BackendKind::ALL {
             if let Some(stats) = self.of(kind) {
                 write!(
@@ -152,6 +189,41 @@ mod tests {
         assert_eq!(both.total.pageouts, 3);
         assert_eq!(both.total.backend.stored_bytes, 30);
         assert_eq!(both.of(BackendKind::File).unwrap().pageouts, 2);
-        assert_eq!(both.to_string().lines().count(), 4);
+        assert_eq!(both.to_string().lines().count(), 5);
+    }
+
+    #[test]
+    fn a_text_tells_what_went_wrong_and_whose_payloads_are_where() {
+        let mut residency = ResidencyStats::default();
+        residency.background_errors = 2;
+        residency.last_background_error = Some("the disk is full".to_owned());
+        residency.account_refusals = 1;
+        residency.last_account_refusal = Some("no".to_owned());
+        let mut group = pager_core::GroupStats::default();
+        group.label = "query 7".to_owned();
+        residency.groups = vec![group];
+        let told = PagerStats::new(BackendKind::Swap, None, None, residency).to_string();
+        for part in [
+            "failures in the background: 2; the last: the disk is full",
+            "refusals of the account: 1; the last: no",
+            "group query 7: 0 handles",
+            "waiting: 0 page-outs for 0.000 s",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn as_json_times_are_seconds_and_backends_have_their_names() {
+        let mut residency = ResidencyStats::default();
+        residency.stall_total = std::time::Duration::from_millis(1500);
+        let stats = PagerStats::new(BackendKind::File, None, Some(stats(1, 2)), residency);
+        let json = serde_json::to_value(&stats).unwrap();
+        assert_eq!(json["active"], "file");
+        assert_eq!(json["residency"]["stall_total"], 1.5);
+        assert_eq!(json["file"]["backend"]["stored_bytes"], 2);
+        assert_eq!(json["file"]["backend"]["how"], "by hand");
+        assert!(json["swap"].is_null());
     }
 }

@@ -101,7 +101,7 @@ impl Engine {
             fetches: Fetches::default(),
             spares: Spares::new(),
             groups: Groups::new(),
-            tally: Tally::default(),
+            tally: Tally::new(),
             pool,
             writes_under_way: AtomicUsize::new(0),
             writes_at_a_time: AtomicUsize::new(1),

@@ -57,6 +57,7 @@ struct Members {
 
 /// What a group has at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GroupStats {
     /// What it is called.

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::group::GroupStats;
 use crate::Error;
+use crate::observe::{self, Stalled};
 
 /// What the residency layer holds and has done. Readable at any time without
 /// stopping anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ResidencyStats {
     /// Bytes that pager may hold in memory.
@@ -82,15 +84,19 @@ pub struct ResidencyStats {
     /// Page-outs that had to help or wait.
     pub stalls: u64,
     /// Time they spent so.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub stall_total: Duration,
     /// The longest of them.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub stall_longest: Duration,
     /// Reads and takes that waited: for a fetch or a write that was under way, or
     /// for the buffer of a transfer.
     pub read_stalls: u64,
     /// Time they spent so.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub read_stall_total: Duration,
     /// The longest of them.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub read_stall_longest: Duration,
     /// Writes and fetches that failed in the background, or in which a backend
     /// panicked.
@@ -100,6 +106,12 @@ pub struct ResidencyStats {
     /// What the watcher of memory pressure has seen and done, if there is one.
     #[cfg(feature = "pressure")]
     pub pressure: Option<super::PressureStats>,
+}
+
+/// A time as seconds, as figures are for programs.
+#[cfg(feature = "serde")]
+fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// The counters. Relaxed throughout: statistics that order nothing.
@@ -155,13 +167,23 @@ impl Gauge {
 /// How often somebody waited, and for how long.
 #[derive(Debug, Default)]
 pub(crate) struct Stalls {
+    who: Stalled,
     count: Gauge,
     total_nanos: Gauge,
     longest_nanos: Gauge,
 }
 
 impl Stalls {
+    /// Of a read or a take.
+    fn of_reads() -> Self {
+        Self {
+            who: Stalled::Read,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn add(&self, time: Duration) {
+        observe::stalled(self.who, time);
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.count.add(1);
         self.total_nanos.0.fetch_add(nanos, Ordering::Relaxed);
@@ -199,6 +221,13 @@ impl Drop for Held<'_> {
 }
 
 impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            read_stalls: Stalls::of_reads(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn written(&self, bytes: usize) {
         self.writes.add(1);
         self.written_bytes.add(bytes);

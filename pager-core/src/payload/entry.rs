@@ -17,6 +17,7 @@ use crate::budget::{
 };
 use crate::error::{Error, Result};
 use crate::memory::{ElementLayout, HeapBuf};
+use crate::observe::{About, Operation};
 use crate::registry::Home;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
@@ -158,6 +159,16 @@ impl<B: Backend> Entry<B> {
 
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// What is done to it, for whoever watches.
+    pub(crate) fn about(&self, operation: Operation, bytes: usize) -> About {
+        About {
+            operation,
+            backend: self.home.backend.name(),
+            handle: Some(self.id),
+            bytes,
+        }
     }
 
     pub(super) fn count_elided(&self) {

@@ -14,6 +14,7 @@ use crate::backend::{Backend, ChunkKind};
 use crate::budget::{Charge, Kind};
 use crate::error::Result;
 use crate::memory::{HeapBuf, release_buf};
+use crate::observe::{Operation, Watch};
 use crate::sync::lock;
 
 /// A payload of at most this size is fetched whole, whatever range was hinted.
@@ -87,7 +88,10 @@ impl<B: Backend> Entry<B> {
             buffer.into_iter().for_each(release_buf);
             return false;
         };
-        match self.fetch_from(&landing.range, buffer) {
+        let watch = Watch::begin(self.about(Operation::Fetch, landing.range.len()));
+        let fetched = self.fetch_from(&landing.range, buffer);
+        watch.end(&fetched, None);
+        match fetched {
             Ok(memory) => {
                 let charge = charge.of_group(self.group.as_ref());
                 landing.land(Resident::new(memory, charge))

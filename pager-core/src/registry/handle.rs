@@ -15,6 +15,7 @@ use crate::backend::Backend;
 use crate::budget::Claim;
 use crate::error::{Error, Result, TakeError};
 use crate::memory::{Destination, ElementLayout};
+use crate::observe::{Operation, Watch};
 use crate::payload::{Entry, Hint, View};
 
 /// A payload that was paged out, and the right to read it and take it back.
@@ -144,6 +145,9 @@ impl<B: Backend, T: Pod> Handle<B, T> {
         dst: &mut D,
     ) -> Result<()> {
         let entry = self.own_entry()?;
+        let bytes_of = |range: &Range<usize>| range.len().saturating_mul(Self::ELEMENT_BYTES);
+        let wanted = ranges.iter().map(bytes_of).fold(0, usize::saturating_add);
+        let watch = Watch::begin(entry.about(Operation::Read, wanted));
         let mut bytes = 0;
         let read = self.check(ranges).and_then(|sum| {
             bytes = sum;
@@ -154,6 +158,7 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             }
         });
         let read = read.map_err(|error| error.of_handle(entry.id));
+        watch.end(&read, None);
         if bytes > 0 || read.is_err() {
             entry.home.count_read(&read, Count::Reads, bytes);
         }
@@ -285,9 +290,11 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             .entry
             .as_mut()
             .expect("the entry is there until the handle is dropped");
+        let watch = Watch::begin(entry.about(Operation::Take, entry.len_bytes));
         let taken = entry
             .take_into(dst)
             .map_err(|error| error.of_handle(entry.id));
+        watch.end(&taken, None);
         entry.home.count_read(&taken, Count::Takes, entry.len_bytes);
         taken
     }

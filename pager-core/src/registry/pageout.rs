@@ -8,6 +8,7 @@ use super::{Handle, Registry};
 use crate::backend::Backend;
 use crate::budget::{Charge, Claim, Fit, Group, Wait};
 use crate::error::{Error, Result};
+use crate::observe::{About, Operation, Watch};
 use crate::payload::{Chunk, Entry, Memory, Payload, PayloadForm};
 
 /// When a payload is expected to be wanted again: a hint to the budget.
@@ -78,8 +79,10 @@ impl<'a, B: Backend> PageoutOptions<'a, B> {
     ///
     /// As for [`Registry::pageout`]; [`Error::GroupQuotaExceeded`].
     pub fn pageout<C: Chunk>(&self, chunks: &mut [C]) -> Result<Handle<B, C::Element>> {
+        let bytes = bytes_of(chunks);
+        let pageout = |registry: &Registry<B>| registry.try_pageout(chunks, *self);
         self.registry
-            .counted(|registry| registry.try_pageout(chunks, *self))
+            .counted(bytes, pageout, |handle| Some(handle.id()))
     }
 
     /// Pages out every chunk as a payload of its own: all or none.
@@ -88,8 +91,9 @@ impl<'a, B: Backend> PageoutOptions<'a, B> {
     ///
     /// As for [`pageout`](Self::pageout); every chunk is then as it was.
     pub fn pageout_each<C: Chunk>(&self, chunks: &mut [C]) -> Result<Vec<Handle<B, C::Element>>> {
-        self.registry
-            .counted(|registry| registry.try_pageout_each(chunks, *self))
+        let bytes = bytes_of(chunks);
+        let pageout = |registry: &Registry<B>| registry.try_pageout_each(chunks, *self);
+        self.registry.counted(bytes, pageout, |_| None)
     }
 }
 
@@ -120,9 +124,17 @@ impl<B: Backend> Registry<B> {
         }
     }
 
-    /// What `pageout` gives; its failure is counted.
-    pub(super) fn counted<T>(&self, pageout: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    /// What `pageout` gives, with its handle if that is one; its failure is counted.
+    pub(super) fn counted<T>(
+        &self,
+        bytes: usize,
+        pageout: impl FnOnce(&Self) -> Result<T>,
+        handle: impl FnOnce(&T) -> Option<u64>,
+    ) -> Result<T> {
+        let watch = Watch::begin(self.about(Operation::Pageout, bytes));
         let paged_out = pageout(self);
+        let handle = paged_out.as_ref().ok().and_then(handle);
+        watch.end(&paged_out, handle);
         if paged_out.is_err() {
             self.shared.counters.add(Count::FailedPageouts, 1);
         }
@@ -232,7 +244,10 @@ impl<B: Backend> Registry<B> {
         for index in 0..chunks.len() {
             let mut chunk = &mut chunks[index..=index];
             let mut payload = Payload::lent(&mut chunk);
-            match backend.page_out(&mut payload) {
+            let watch = Watch::begin(self.about(Operation::Write, payload.len_bytes()));
+            let stored = backend.page_out(&mut payload);
+            watch.end(&stored, None);
+            match stored {
                 Ok(slot) => slots.push((slot, form_of(&payload))),
                 Err(error) => {
                     slots.into_iter().for_each(|(slot, _)| backend.free(slot));
@@ -247,6 +262,16 @@ impl<B: Backend> Registry<B> {
         let handles = handles.collect();
         Payload::new(&mut chunks).clear();
         Ok(handles)
+    }
+
+    /// What is done to a payload that has no handle yet.
+    fn about(&self, operation: Operation, bytes: usize) -> About {
+        About {
+            operation,
+            backend: self.shared.backend.name(),
+            handle: None,
+            bytes,
+        }
     }
 
     /// Whether page-outs are taken.
@@ -303,8 +328,10 @@ impl<B: Backend> Registry<B> {
         claim: Option<Claim>,
     ) -> Result<Handle<B, T>> {
         let form = form_of(payload);
-        let slot = self.shared.backend.page_out(payload)?;
-        Ok(self.register_stored(form, slot, claim))
+        let watch = Watch::begin(self.about(Operation::Write, form.len_bytes));
+        let stored = self.shared.backend.page_out(payload);
+        watch.end(&stored, None);
+        Ok(self.register_stored(form, stored?, claim))
     }
 
     fn register_stored<T>(
@@ -336,4 +363,11 @@ fn form_of(payload: &Payload<'_>) -> PayloadForm {
         element: payload.element(),
         kind: payload.kind(),
     }
+}
+
+fn bytes_of<C: Chunk>(chunks: &[C]) -> usize {
+    chunks
+        .iter()
+        .map(|chunk| size_of_val(chunk.elements()))
+        .sum()
 }

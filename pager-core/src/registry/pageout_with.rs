@@ -21,8 +21,9 @@ impl<B: Backend> PageoutOptions<'_, B> {
         len_bytes: usize,
         fill: impl FnOnce(&mut Window<'_>) -> Result<()>,
     ) -> Result<Handle<B, u8>> {
+        let pageout = |registry: &Registry<B>| registry.try_pageout_with(len_bytes, fill, *self);
         self.registry
-            .counted(|registry| registry.try_pageout_with(len_bytes, fill, *self))
+            .counted(len_bytes, pageout, |handle| Some(handle.id()))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::budget::ResidencyStats;
 /// The totals are sums over threads that go on meanwhile, so two of them may
 /// differ by operations that are under way; each is exact when nothing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Handles alive.

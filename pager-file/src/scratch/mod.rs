@@ -85,7 +85,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pager_core::{Error, ProcessStamp, Result, ScratchProblem};
+use pager_core::{Error, ProcessStamp, Result, ScratchProblem, observe};
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -210,6 +210,9 @@ impl ScratchDir {
 impl Drop for ScratchDir {
     fn drop(&mut self) {
         self.remove();
+        if self.is_own() {
+            observe::directory(&self.path, "closed", || "nobody uses it any more");
+        }
     }
 }
 

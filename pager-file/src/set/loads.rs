@@ -39,6 +39,11 @@ const SLOW_TIMES: f64 = 10.0;
 
 /// Whether a directory takes payloads at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum DirectoryState {
     /// It does.

@@ -7,6 +7,7 @@ pub use super::loads::DirectoryState;
 
 /// One scratch directory of several, what it holds, and how it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DirectoryStats {
     /// The scratch root, made absolute.

@@ -3,7 +3,7 @@
 
 use std::error::Error as _;
 
-use pager_core::Error;
+use pager_core::{Error, observe};
 
 use super::FileSet;
 use super::loads::{Loads, Transfer};
@@ -43,6 +43,11 @@ impl<'a> UnderWay<'a> {
         let cause = error.source().map(|cause| format!(": {cause}"));
         let text = format!("{error}{}", cause.unwrap_or_default());
         let is_full = error.is_out_of_space();
+        if let Some(transfer) = &self.transfer {
+            let directory = self.set.members[transfer.member].backend.directory();
+            let state = if is_full { "full" } else { "failing" };
+            observe::directory(directory, state, || text.clone());
+        }
         self.end(|loads, transfer| loads.failed(now, transfer, is_full, text));
     }
 

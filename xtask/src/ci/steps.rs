@@ -99,11 +99,12 @@ pub(super) const DEEP: [Step; 10] = [
 ];
 
 /// The feature sets of the facade besides the default one.
-const COMBINATIONS: [&[&str]; 5] = [
+const COMBINATIONS: [&[&str]; 6] = [
     &["--no-default-features"],
     &["--no-default-features", "--features", "swap"],
     &["--no-default-features", "--features", "file"],
     &["--features", "codec,encryption"],
+    &["--features", "tracing,metrics,serde"],
     &["--features", "pressure"],
 ];
 

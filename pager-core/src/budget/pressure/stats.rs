@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// What the watcher of memory pressure has seen and done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PressureStats {
     /// The budget that was asked for. The one in force,

@@ -12,6 +12,7 @@ use super::alarms::{Alarms, Told};
 use super::bounds::{Bounds, Look};
 use super::policy::{Move, Policy, Room, Seen};
 use crate::budget::engine::Engine;
+use crate::observe;
 use crate::seam::{self, Call};
 
 /// How long it makes room before it looks again: others may want more meanwhile.
@@ -124,12 +125,14 @@ impl Watch {
                 Move::Lower(ceiling_bytes) => {
                     self.tally.lowered(ceiling_bytes);
                     self.engine.ledger.set_ceiling_bytes(ceiling_bytes);
+                    observe::pressure(self.engine.ledger.budget_bytes(), true);
                     self.engine.pool().ring();
                 }
                 Move::Raise(ceiling_bytes) => {
                     self.tally.raised();
                     let ceiling_bytes = ceiling_bytes.unwrap_or(usize::MAX);
                     self.engine.ledger.set_ceiling_bytes(ceiling_bytes);
+                    observe::pressure(self.engine.ledger.budget_bytes(), false);
                     self.engine.has_room();
                 }
             }

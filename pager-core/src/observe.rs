@@ -1,0 +1,304 @@
+//! What an operator sees of what happens: spans and events (feature `tracing`), latencies and
+//! errors by kind (feature `metrics`).
+//!
+//! Without these features every function here is empty and every value of no size, and nothing of
+//! it is left in the program. Hidden from users: it crosses crates; what is told is described in
+//! `docs/operations.md`.
+//!
+//! Events have the target `pager`. What a caller does is told at `TRACE`, what happens to a device
+//! at `DEBUG` and within a span, stalls at `DEBUG`, changes of a budget or a directory at `INFO`,
+//! and failures at `WARN`.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Error;
+
+/// What is done to a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A caller pages out.
+    Pageout,
+    /// A caller takes.
+    Take,
+    /// A caller reads.
+    Read,
+    /// A backend stores, on whichever thread.
+    Write,
+    /// A piece is brought back in the background.
+    Fetch,
+}
+
+/// Who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stalled {
+    /// A page-out, for room.
+    #[default]
+    Pageout,
+    /// A read or take, for a transfer.
+    Read,
+}
+
+/// What an operation is about.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// What is done.
+    pub operation: Operation,
+    /// Name of the backend.
+    pub backend: &'static str,
+    /// Number of the handle, once it has one.
+    pub handle: Option<u64>,
+    /// Bytes that are to be moved.
+    pub bytes: usize,
+}
+
+/// An operation under way.
+#[derive(Debug)]
+#[must_use = "what is not ended is not told"]
+pub struct Watch {
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    on: on::Watch,
+}
+
+impl Watch {
+    /// An operation begins.
+    #[inline]
+    pub fn begin(about: About) -> Self {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        return Self {
+            on: on::Watch::begin(about),
+        };
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        {
+            let _ = about;
+            Self {}
+        }
+    }
+
+    /// It has ended, for a payload with this handle if it was not known before.
+    #[inline]
+    pub fn end<T>(self, outcome: &Result<T, Error>, handle: Option<u64>) {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        self.on.end(outcome.as_ref().err(), handle);
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        let _ = (outcome, handle);
+    }
+}
+
+/// Somebody has waited.
+#[inline]
+pub fn stalled(who: Stalled, time: Duration) {
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    on::stalled(who, time);
+    #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+    let _ = (who, time);
+}
+
+/// The budget has been moved for want of memory, or because there is some again.
+#[inline]
+pub fn pressure(budget_bytes: usize, lowered: bool) {
+    #[cfg(feature = "tracing")]
+    on::pressure(budget_bytes, lowered);
+    #[cfg(not(feature = "tracing"))]
+    let _ = (budget_bytes, lowered);
+}
+
+/// A directory is used, swept, or no longer used, and why. The reason is asked for where
+/// somebody listens.
+#[inline]
+pub fn directory<R: fmt::Display>(path: &Path, state: &'static str, reason: impl FnOnce() -> R) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: "pager", path = %path.display(), state, reason = %reason(), "directory"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (path, state, reason);
+}
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod on {
+    use std::time::{Duration, Instant};
+
+    use super::{About, Operation, Stalled};
+    use crate::Error;
+
+    #[derive(Debug)]
+    pub(super) struct Watch {
+        about: About,
+        /// Nothing where nobody listens.
+        begun: Option<Instant>,
+        #[cfg(feature = "tracing")]
+        _span: tracing::span::EnteredSpan,
+    }
+
+    impl Operation {
+        fn name(self) -> &'static str {
+            match self {
+                Self::Pageout => "pageout",
+                Self::Take => "take",
+                Self::Read => "read",
+                Self::Write => "write",
+                Self::Fetch => "fetch",
+            }
+        }
+
+        /// Whether it is a caller's, and often nothing but a move of a pointer.
+        #[cfg(feature = "tracing")]
+        fn is_call(self) -> bool {
+            matches!(self, Self::Pageout | Self::Take | Self::Read)
+        }
+
+        #[cfg(feature = "metrics")]
+        fn histogram(self) -> &'static str {
+            match self {
+                Self::Pageout => "pager_pageout_seconds",
+                Self::Take => "pager_take_seconds",
+                Self::Read => "pager_read_seconds",
+                Self::Write => "pager_write_seconds",
+                Self::Fetch => "pager_fetch_seconds",
+            }
+        }
+    }
+
+    impl Stalled {
+        fn name(self) -> &'static str {
+            match self {
+                Self::Pageout => "pageout",
+                Self::Read => "read",
+            }
+        }
+    }
+
+    /// What an error is called in a label: one word for each variant.
+    fn kind(error: &Error) -> &'static str {
+        match error {
+            Error::OutOfBounds { .. } => "out_of_bounds",
+            Error::OutOfSpace { .. } => "out_of_space",
+            Error::QuotaExceeded { .. } => "quota_exceeded",
+            Error::GroupQuotaExceeded { .. } => "group_quota_exceeded",
+            Error::Contradiction { .. } => "contradiction",
+            Error::Corrupt { .. } => "corrupt",
+            Error::ScratchUnavailable { .. } => "scratch_unavailable",
+            Error::NoRoom { .. } => "no_room",
+            Error::OutOfMemory { .. } => "out_of_memory",
+            Error::Io { .. } => "io",
+            Error::Backend { .. } => "backend",
+            Error::BackendDisabled { .. } => "backend_disabled",
+            Error::Unsupported { .. } => "unsupported",
+            Error::ForeignProcess => "foreign_process",
+            Error::ShutDown => "shut_down",
+        }
+    }
+
+    impl Watch {
+        pub(super) fn begin(about: About) -> Self {
+            #[cfg(feature = "tracing")]
+            let (span, listens) = {
+                let span = if about.operation.is_call() {
+                    tracing::Span::none()
+                } else {
+                    tracing::debug_span!(
+                        target: "pager",
+                        "transfer",
+                        operation = about.operation.name(),
+                        backend = about.backend,
+                        handle = about.handle,
+                        bytes = about.bytes,
+                    )
+                };
+                let listens = if about.operation.is_call() {
+                    tracing::enabled!(target: "pager", tracing::Level::TRACE)
+                } else {
+                    tracing::enabled!(target: "pager", tracing::Level::DEBUG)
+                };
+                (span.entered(), listens)
+            };
+            #[cfg(not(feature = "tracing"))]
+            let listens = false;
+            Self {
+                about,
+                // A recorder of metrics does not say whether it listens.
+                begun: (listens || cfg!(feature = "metrics")).then(Instant::now),
+                #[cfg(feature = "tracing")]
+                _span: span,
+            }
+        }
+
+        pub(super) fn end(self, error: Option<&Error>, handle: Option<u64>) {
+            let time = self.begun.map(|begun| begun.elapsed());
+            #[cfg(feature = "metrics")]
+            self.count(error, time);
+            #[cfg(feature = "tracing")]
+            self.tell(error, handle.or(self.about.handle), time);
+            #[cfg(not(feature = "tracing"))]
+            let _ = handle;
+        }
+
+        #[cfg(feature = "metrics")]
+        fn count(&self, error: Option<&Error>, time: Option<Duration>) {
+            let About {
+                operation, backend, ..
+            } = self.about;
+            if let Some(error) = error {
+                let name = operation.name();
+                metrics::counter!(
+                    "pager_errors_total",
+                    "backend" => backend, "operation" => name, "kind" => kind(error)
+                )
+                .increment(1);
+            } else if let Some(time) = time {
+                metrics::histogram!(operation.histogram(), "backend" => backend)
+                    .record(time.as_secs_f64());
+            }
+        }
+
+        #[cfg(feature = "tracing")]
+        fn tell(&self, error: Option<&Error>, handle: Option<u64>, time: Option<Duration>) {
+            let About {
+                operation,
+                backend,
+                bytes,
+                ..
+            } = self.about;
+            let name = operation.name();
+            let duration_us = time.map(micros);
+            match error {
+                // The caller asked not to wait, and asks again.
+                Some(Error::NoRoom { .. }) => tracing::debug!(
+                    target: "pager", operation = name, backend, bytes, "no room"
+                ),
+                Some(error) => tracing::warn!(
+                    target: "pager",
+                    operation = name, backend, handle, bytes, duration_us,
+                    kind = kind(error), error = error as &dyn std::error::Error, "failed"
+                ),
+                None if operation.is_call() => tracing::trace!(
+                    target: "pager",
+                    operation = name, backend, handle, bytes, duration_us, "done"
+                ),
+                None => tracing::debug!(
+                    target: "pager",
+                    operation = name, backend, handle, bytes, duration_us, "done"
+                ),
+            }
+        }
+    }
+
+    #[cfg(feature = "tracing")]
+    fn micros(time: Duration) -> u64 {
+        u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn stalled(who: Stalled, time: Duration) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!("pager_stall_seconds", "on" => who.name()).record(time.as_secs_f64());
+        #[cfg(feature = "tracing")]
+        tracing::debug!(target: "pager", on = who.name(), duration_us = micros(time), "stalled");
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(super) fn pressure(budget_bytes: usize, lowered: bool) {
+        tracing::info!(target: "pager", budget_bytes, lowered, "memory pressure");
+    }
+}
