@@ -204,7 +204,7 @@ fn stats_and_listing_cover_both_backends() {
     assert_eq!(stats.swap.as_ref().unwrap().paged_out_bytes, 8_000);
     assert_eq!(stats.file.as_ref().unwrap().paged_out_bytes, 16_000);
     assert!(stats.file.as_ref().unwrap().backend.stored_bytes >= 16_000);
-    assert_eq!(stats.to_string().lines().count(), 4);
+    assert_eq!(stats.to_string().lines().count(), 5);
 
     let mut listed: Vec<_> = pager
         .handles()
