@@ -19,26 +19,26 @@ pub(crate) struct Layer {
 impl Layer {
     /// The layer over a backend.
     #[cfg(feature = "codec")]
-    pub(crate) fn over<B>(self, backend: B) -> Layered<B> {
+    pub(crate) fn over<B: pager_core::Backend>(self, backend: B) -> Layered<B> {
         pager_core::codec::Compressed::new(backend, self.codec)
     }
 
     /// The layer over a backend.
     #[cfg(not(feature = "codec"))]
     #[allow(clippy::unused_self, reason = "as where there is a layer")]
-    pub(crate) fn over<B>(self, backend: B) -> Layered<B> {
+    pub(crate) fn over<B: pager_core::Backend>(self, backend: B) -> Layered<B> {
         backend
     }
 }
 
 /// The backend beneath.
 #[cfg(all(feature = "codec", any(feature = "swap", feature = "file")))]
-pub(crate) fn beneath<B>(layered: &Layered<B>) -> &B {
+pub(crate) fn beneath<B: pager_core::Backend>(layered: &Layered<B>) -> &B {
     layered.inner()
 }
 
 /// The backend beneath.
 #[cfg(all(not(feature = "codec"), any(feature = "swap", feature = "file")))]
-pub(crate) fn beneath<B>(layered: &Layered<B>) -> &B {
+pub(crate) fn beneath<B: pager_core::Backend>(layered: &Layered<B>) -> &B {
     layered
 }

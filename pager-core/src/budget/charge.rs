@@ -33,7 +33,7 @@ pub(crate) struct Charge {
 #[derive(Clone, Copy)]
 struct Seat(u64);
 
-const KIND_BITS: u32 = 3;
+const KIND_BITS: u32 = 4;
 const LATE_BIT: u64 = 1 << KIND_BITS;
 const RANK_SHIFT: u32 = KIND_BITS + 1;
 

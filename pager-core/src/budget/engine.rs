@@ -18,6 +18,7 @@ use super::pool::Pool;
 use super::queue::Queue;
 use super::spares::{Fit, Spares};
 use super::tally::Tally;
+use super::tiers::Tiers;
 use super::transfers::TransferMemory;
 use crate::Result;
 use crate::backend::Preferences;
@@ -41,6 +42,7 @@ pub(crate) struct Engine {
     /// reads: they tell how long a copy has been waited with.
     pub(super) read_ahead: Queue,
     pub(super) fetches: Fetches,
+    pub(super) tiers: Tiers,
     pub(super) spares: Spares,
     pub(super) groups: Groups,
     pub(crate) tally: Tally,
@@ -101,6 +103,7 @@ impl Engine {
             fetches: Fetches::default(),
             spares: Spares::new(),
             groups: Groups::new(),
+            tiers: Tiers::default(),
             tally: Tally::new(),
             pool,
             writes_under_way: AtomicUsize::new(0),

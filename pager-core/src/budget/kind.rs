@@ -20,10 +20,12 @@ pub(crate) enum Kind {
     Workspace,
     /// What is remembered of a payload, wherever its bytes are.
     Bookkeeping,
+    /// A payload that is in memory only, encoded.
+    Encoded,
 }
 
 impl Kind {
-    pub(super) const COUNT: usize = Self::Bookkeeping as usize + 1;
+    pub(super) const COUNT: usize = Self::Encoded as usize + 1;
 
     /// Whether it counts as used, and the limit is its limit.
     pub(super) fn is_used(self) -> bool {
@@ -43,6 +45,7 @@ impl Kind {
             4 => Self::Transfer,
             5 => Self::Idle,
             6 => Self::Workspace,
+            8 => Self::Encoded,
             _ => Self::Bookkeeping,
         }
     }

@@ -176,9 +176,13 @@ impl Engine {
             match self.write_one(Patience::None) {
                 Outcome::Written => {}
                 Outcome::Failed(error) => return Err(error),
-                // What views hold goes when they do.
-                Outcome::Nothing | Outcome::Busy if self.pinned_bytes() > 0 => return Ok(()),
-                Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
+                Outcome::Nothing | Outcome::Busy => match self.reclaim_one() {
+                    Outcome::Written => {}
+                    Outcome::Failed(error) => return Err(error),
+                    // What views hold goes when they do.
+                    Outcome::Nothing | Outcome::Busy if self.pinned_bytes() > 0 => return Ok(()),
+                    Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
+                },
             }
         }
         Ok(())
@@ -208,7 +212,7 @@ impl Engine {
                 && !self.dirty.is_taken_before(now)
                 && self.dirty.older_than(now).is_empty()
             {
-                return Ok(());
+                return self.reclaim_all();
             }
             if found_none {
                 self.ledger.wait(STALL_SLICE);

@@ -32,6 +32,9 @@ const FREE_BOOKKEEPING_BYTES: usize = 1 << 20;
 /// that what is full can be emptied.
 const FREE_TRANSFERS: usize = 2;
 
+/// The least and the most of the budget that may be held encoded, in percent.
+const ENCODED_PERCENT: (u8, u8) = (10, 75);
+
 /// Shares of the budget at which things happen, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Watermarks {
@@ -67,6 +70,8 @@ pub(super) struct Ledger {
     /// nothing has to leave whenever one begins.
     peak_transfer_bytes: AtomicUsize,
     budget_bytes: AtomicUsize,
+    /// The share of the limit that may be held encoded. Relaxed: a preference.
+    encoded_percent: std::sync::atomic::AtomicU8,
     /// What a shortage of memory leaves of the budget.
     #[cfg(feature = "pressure")]
     ceiling_bytes: AtomicUsize,
@@ -87,6 +92,7 @@ impl Ledger {
             peak_held_bytes: AtomicUsize::new(0),
             peak_transfer_bytes: AtomicUsize::new(0),
             budget_bytes: AtomicUsize::new(budget_bytes),
+            encoded_percent: std::sync::atomic::AtomicU8::new(50),
             #[cfg(feature = "pressure")]
             ceiling_bytes: AtomicUsize::new(usize::MAX),
             watermarks,
@@ -176,11 +182,40 @@ impl Ledger {
     }
 
     fn low_bytes(&self) -> usize {
-        share(self.limit_bytes(), self.watermarks.low)
+        share(self.plain_bytes(), self.watermarks.low)
     }
 
     pub(super) fn high_bytes(&self) -> usize {
-        share(self.limit_bytes(), self.watermarks.high)
+        share(self.plain_bytes(), self.watermarks.high)
+    }
+
+    /// The limit without what is held encoded: what is left for plain payloads.
+    fn plain_bytes(&self) -> usize {
+        self.limit_bytes()
+            .saturating_sub(self.bytes_of(Kind::Encoded))
+    }
+
+    /// The most that may be held encoded.
+    pub(super) fn encoded_limit_bytes(&self) -> usize {
+        share(
+            self.limit_bytes(),
+            self.encoded_percent.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Has more of the budget, or less, be for what is held encoded.
+    pub(super) fn shift_encoded_share(&self, is_more: bool) {
+        const STEP: u8 = 5;
+        let shifted = |percent: u8| {
+            let (least, most) = ENCODED_PERCENT;
+            Some(if is_more {
+                (percent + STEP).min(most)
+            } else {
+                percent.saturating_sub(STEP).max(least)
+            })
+        };
+        let relaxed = Ordering::Relaxed;
+        let _ = self.encoded_percent.fetch_update(relaxed, relaxed, shifted);
     }
 
     /// Whether more is dirty than the low watermark allows.
@@ -267,11 +302,13 @@ impl Ledger {
     /// The most that may be of this kind, with `bytes` about to come.
     fn share_bytes(&self, kind: Kind, bytes: usize) -> usize {
         let limit_bytes = self.limit_bytes();
+        let plain_bytes = self.plain_bytes();
         match kind {
-            Kind::Dirty => share(limit_bytes, self.watermarks.high),
+            Kind::Dirty => share(plain_bytes, self.watermarks.high),
             // One payload may be larger than the share, or nothing could ever be
             // read ahead under a small budget.
-            Kind::ReadAhead => (limit_bytes - share(limit_bytes, self.watermarks.high)).max(bytes),
+            Kind::ReadAhead => (plain_bytes - share(plain_bytes, self.watermarks.high)).max(bytes),
+            Kind::Encoded => self.encoded_limit_bytes(),
             Kind::Spare => limit_bytes / 8,
             Kind::Transfer | Kind::Workspace => {
                 (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS))

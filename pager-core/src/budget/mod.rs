@@ -49,6 +49,7 @@ mod spares;
 #[cfg(all(test, pager_shuttle))]
 mod steps;
 mod tally;
+mod tiers;
 mod transfers;
 
 use std::fmt;
@@ -71,6 +72,8 @@ pub use pressure::PressureStats;
 pub(crate) use room::Wait;
 pub(crate) use spares::Fit;
 pub use tally::ResidencyStats;
+#[cfg(feature = "codec")]
+pub(crate) use tiers::Reclaim;
 pub use transfers::{TransferCharge, TransferMemory};
 
 use crate::{Error, Result};

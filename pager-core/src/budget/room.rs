@@ -239,7 +239,11 @@ impl Engine {
             match self.write_one(Patience::None) {
                 Outcome::Written => {}
                 Outcome::Failed(error) => return Err(error),
-                Outcome::Nothing => return Ok(gone_bytes),
+                Outcome::Nothing => match self.reclaim_one() {
+                    Outcome::Written => {}
+                    Outcome::Failed(error) => return Err(error),
+                    Outcome::Nothing | Outcome::Busy => return Ok(gone_bytes),
+                },
                 Outcome::Busy => ledger.wait(STALL_SLICE),
             }
         }
@@ -257,7 +261,11 @@ impl Engine {
         match self.write_one(Patience::None) {
             Outcome::Written => {}
             Outcome::Failed(error) => return Err(error),
-            Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
+            Outcome::Nothing | Outcome::Busy => match self.reclaim_one() {
+                Outcome::Written => {}
+                Outcome::Failed(error) => return Err(error),
+                Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
+            },
         }
         Ok(())
     }

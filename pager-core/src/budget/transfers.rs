@@ -60,6 +60,37 @@ impl TransferMemory {
         charge.map(TransferCharge)
     }
 
+    /// Counts `bytes` of an encoded payload that is about to be kept in memory; `None` if
+    /// as much is held so as may be.
+    #[cfg(feature = "codec")]
+    pub(crate) fn try_keep_encoded(&self, bytes: usize) -> Option<TransferCharge> {
+        self.engine.room_for_encoded(bytes).map(TransferCharge)
+    }
+
+    /// Whether anything may be kept encoded.
+    #[cfg(feature = "codec")]
+    pub(crate) fn has_tier_share(&self) -> bool {
+        self.engine.ledger.encoded_limit_bytes() > 0
+    }
+
+    /// Has more of the budget, or less, be for what is kept encoded.
+    #[cfg(feature = "codec")]
+    pub(crate) fn shift_tier_share(&self, is_more: bool) {
+        self.engine.ledger.shift_encoded_share(is_more);
+    }
+
+    /// Has `tier` give way when room is wanted.
+    #[cfg(feature = "codec")]
+    pub(crate) fn has_tier(&self, tier: &std::sync::Weak<dyn super::tiers::Reclaim>) {
+        self.engine.tiers.add(tier);
+    }
+
+    /// Counts what is remembered of a payload, which no budget can refuse.
+    #[cfg(feature = "codec")]
+    pub(crate) fn remember(&self, bytes: usize) -> super::charge::Bookkeeping {
+        self.engine.bookkeeping(bytes)
+    }
+
     /// Counts a buffer of `bytes` that is about to be used, and waits until it may be.
     pub fn hold(&self, bytes: usize) -> TransferCharge {
         if let Some(charge) = self.try_hold(bytes) {

@@ -34,6 +34,7 @@ mod compressed;
 mod meter;
 mod scheme;
 mod stats;
+mod tier;
 mod workspace;
 
 pub use compressed::{CodecSlot, Compressed};

@@ -44,6 +44,16 @@ pub struct CodecStats {
     pub trials: u64,
     /// Time that looking at samples took, trials included.
     pub choosing_time: Duration,
+    /// Encoded bytes that are in memory now, and not stored.
+    pub kept_bytes: u64,
+    /// Encoded bytes that ever stayed in memory at first.
+    pub came_bytes: u64,
+    /// Of those, bytes that were stored later.
+    pub moved_bytes: u64,
+    /// Encoded bytes that were read from memory.
+    pub kept_read_bytes: u64,
+    /// Encoded bytes that were read from the backend.
+    pub stored_read_bytes: u64,
 }
 
 impl CodecStats {
@@ -68,6 +78,11 @@ impl CodecStats {
         self.gave_up_payloads += more.gave_up_payloads;
         self.trials += more.trials;
         self.choosing_time += more.choosing_time;
+        self.kept_bytes += more.kept_bytes;
+        self.came_bytes += more.came_bytes;
+        self.moved_bytes += more.moved_bytes;
+        self.kept_read_bytes += more.kept_read_bytes;
+        self.stored_read_bytes += more.stored_read_bytes;
     }
 
     /// Bytes of all payloads that were stored, before.
@@ -96,6 +111,13 @@ impl fmt::Display for CodecStats {
         }
         if self.passed_bytes > 0 {
             write!(f, "; {} stored as they are", self.passed_bytes)?;
+        }
+        if self.came_bytes > 0 {
+            let (came, moved) = (self.came_bytes, self.moved_bytes);
+            write!(
+                f,
+                "; {came} kept in memory at first, {moved} of them stored later"
+            )?;
         }
         Ok(())
     }
@@ -176,6 +198,7 @@ impl Counters {
             gave_up_payloads: self.gave_up_payloads.get(),
             trials: self.trials.get(),
             choosing_time: self.choosing_nanos.time(),
+            ..CodecStats::default()
         }
     }
 }

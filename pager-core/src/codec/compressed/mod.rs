@@ -12,11 +12,13 @@ mod write;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::block::ElementWidth;
 use super::chooser::Chooser;
 use super::meter::Meter;
 use super::stats::{Counter, Counters};
+use super::tier::Tier;
 use super::workspace::{PORTION_BYTES, Workspaces};
 use super::{Codec, CodecStats};
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
     Window,
 };
 pub use slot::CodecSlot;
-use slot::{Encoded, Form};
+use slot::{Form, Portion};
 
 /// How wide the numbers of a payload are: as wide as they are aligned, for an element may
 /// be several of them.
@@ -78,8 +80,9 @@ fn element_width(payload: &Payload<'_>) -> ElementWidth {
 /// assert!(stats.stored_bytes() < 20_000);
 /// # Ok::<(), pager_core::Error>(())
 /// ```
-pub struct Compressed<B> {
-    inner: B,
+pub struct Compressed<B: Backend> {
+    inner: Arc<B>,
+    tier: Arc<Tier<B>>,
     codec: Codec,
     chooser: Chooser,
     meter: Meter,
@@ -91,10 +94,12 @@ pub struct Compressed<B> {
     given_bytes: Counter,
 }
 
-impl<B> Compressed<B> {
+impl<B: Backend> Compressed<B> {
     /// A layer over `inner`. A scheme that is not in this build does nothing.
     pub fn new(inner: B, codec: Codec) -> Self {
+        let inner = Arc::new(inner);
         Self {
+            tier: Tier::new(Arc::clone(&inner)),
             inner,
             codec,
             chooser: Chooser::default(),
@@ -118,7 +123,15 @@ impl<B> Compressed<B> {
 
     /// What has been done. A few loads.
     pub fn codec_stats(&self) -> CodecStats {
-        self.counters.stats(self.codec)
+        let tier = &self.tier.counters;
+        CodecStats {
+            kept_bytes: tier.kept_bytes.get(),
+            came_bytes: tier.came_bytes.get(),
+            moved_bytes: tier.moved_bytes.get(),
+            kept_read_bytes: tier.hit_bytes.get(),
+            stored_read_bytes: tier.missed_bytes.get(),
+            ..self.counters.stats(self.codec)
+        }
     }
 }
 
@@ -154,7 +167,7 @@ impl<B: Backend> Backend for Compressed<B> {
     }
 
     fn prefetch(&self, slot: &Self::Slot, range: Range<usize>) {
-        for_stored(slot, range, |slot, range| self.inner.prefetch(slot, range));
+        self.for_stored(slot, range, |slot, range| self.inner.prefetch(slot, range));
     }
 
     fn free(&self, slot: Self::Slot) {
@@ -164,7 +177,7 @@ impl<B: Backend> Backend for Compressed<B> {
                 self.plain_bytes.subtract(encoded.len_bytes);
                 self.given_bytes.subtract(encoded.stored_bytes());
                 for portion in encoded.portions {
-                    self.inner.free(portion.slot);
+                    self.tier.free(portion.slot, portion.stored_bytes);
                 }
             }
         }
@@ -173,7 +186,9 @@ impl<B: Backend> Backend for Compressed<B> {
     fn usage(&self) -> Usage {
         let usage = self.inner.usage();
         // A page-out under way may be counted beneath and not here yet.
-        let others = usage.logical_bytes.saturating_sub(self.given_bytes.get());
+        let kept_bytes = self.tier.counters.kept_bytes.get();
+        let given_bytes = self.given_bytes.get().saturating_sub(kept_bytes);
+        let others = usage.logical_bytes.saturating_sub(given_bytes);
         Usage {
             logical_bytes: others + self.plain_bytes.get(),
             ..usage
@@ -187,6 +202,7 @@ impl<B: Backend> Backend for Compressed<B> {
     fn attach(&self, memory: &TransferMemory) {
         self.inner.attach(memory);
         self.workspaces.attach(memory);
+        self.tier.attach(memory);
     }
 
     fn preferences(&self) -> Preferences {
@@ -198,7 +214,7 @@ impl<B: Backend> Backend for Compressed<B> {
             Form::Plain(slot) => self.inner.slot_bytes(slot),
             Form::Encoded(encoded) => {
                 let portions = encoded.portions.iter();
-                let beneath = portions.map(|portion| self.inner.slot_bytes(&portion.slot));
+                let beneath = portions.map(|portion| self.tier.slot_bytes(&portion.slot));
                 encoded.memory_bytes() + beneath.sum::<usize>()
             }
         }
@@ -209,9 +225,11 @@ impl<B: Backend> Backend for Compressed<B> {
             Form::Plain(slot) => self.inner.stored_bytes(slot),
             Form::Encoded(encoded) => {
                 let portions = encoded.portions.iter();
-                portions
-                    .map(|portion| self.inner.stored_bytes(&portion.slot))
-                    .sum()
+                let stored = |portion: &Portion<B::Slot>| {
+                    self.tier
+                        .on_stored(&portion.slot, |slot| self.inner.stored_bytes(slot))
+                };
+                portions.filter_map(stored).sum()
             }
         }
     }
@@ -250,7 +268,7 @@ impl<B: Backend> InPlace for Compressed<B> {
             return Ok(false);
         };
         let mut all = Ok(true);
-        for_stored(slot, range, |slot, range| {
+        self.for_stored(slot, range, |slot, range| {
             if let Ok(true) = all {
                 all = in_place.page_in(slot, range);
             }
@@ -265,32 +283,36 @@ impl<B: Backend> InPlace for Compressed<B> {
         match &slot.0 {
             Form::Plain(slot) => in_place.release(slot, range, unneeded),
             // Pieces of a payload share blocks, so what is beside this one may be needed.
-            Form::Encoded(_) => for_stored(slot, range, |slot, range| {
+            Form::Encoded(_) => self.for_stored(slot, range, |slot, range| {
                 in_place.release(slot, range.clone(), range);
             }),
         }
     }
 }
 
-/// Calls `act` with each slot of the backend beneath that holds some of bytes `range`,
-/// and with the bytes of it that do.
-fn for_stored<S>(slot: &CodecSlot<S>, range: Range<usize>, mut act: impl FnMut(&S, Range<usize>)) {
-    match &slot.0 {
-        Form::Plain(slot) => act(slot, range),
-        Form::Encoded(encoded) => {
-            let encoded: &Encoded<S> = encoded;
-            for (index, bytes) in encoded.portions_of(&range) {
-                let portion = &encoded.portions[index];
-                act(
-                    &portion.slot,
-                    portion.stored_of(&bytes, encoded.block_bytes()),
-                );
+impl<B: Backend> Compressed<B> {
+    /// Calls `act` with each slot of the backend beneath that holds some of bytes
+    /// `range`, and with the bytes of it that do. What is still in memory is in none.
+    fn for_stored(
+        &self,
+        slot: &CodecSlot<B::Slot>,
+        range: Range<usize>,
+        mut act: impl FnMut(&B::Slot, Range<usize>),
+    ) {
+        match &slot.0 {
+            Form::Plain(slot) => act(slot, range),
+            Form::Encoded(encoded) => {
+                for (index, bytes) in encoded.portions_of(&range) {
+                    let portion = &encoded.portions[index];
+                    let stored = portion.stored_of(&bytes, encoded.block_bytes());
+                    self.tier.on_stored(&portion.slot, |slot| act(slot, stored));
+                }
             }
         }
     }
 }
 
-impl<B: fmt::Debug> fmt::Debug for Compressed<B> {
+impl<B: Backend + fmt::Debug> fmt::Debug for Compressed<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressed")
             .field("codec", &self.codec)

@@ -116,7 +116,7 @@ impl<B: Backend> Compressed<B> {
         window: &mut Window<'_>,
     ) -> Result<()> {
         window.fill_part(bytes.len(), |part| {
-            self.inner
+            self.tier
                 .read(&portion.slot, std::slice::from_ref(bytes), part)
         })
     }
@@ -141,7 +141,7 @@ impl<B: Backend> Compressed<B> {
         stored.clear();
         let transfer = self.meter.reads.begin();
         Adopt::append(stored, bytes, |window| {
-            self.inner.read(&portion.slot, &ranges, window)
+            self.tier.read(&portion.slot, &ranges, window)
         })?;
         transfer.done(bytes);
         let start = Instant::now();

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::codec::Scheme;
+use crate::codec::tier::TierSlot;
 use crate::codec::workspace::PORTION_BYTES;
 
 /// Bytes of a block of the device: encoded blocks are read from one to another, so
@@ -38,8 +39,8 @@ pub(super) struct Encoded<S> {
 /// What was encoded and stored together.
 #[derive(Debug)]
 pub(super) struct Portion<S> {
-    pub(super) slot: S,
-    /// Bytes that the backend beneath was given.
+    pub(super) slot: TierSlot<S>,
+    /// Bytes of it.
     pub(super) stored_bytes: usize,
     /// The byte at which each block, which is whole words, ends; empty for a portion that
     /// is stored as it is.
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn blocks_are_read_from_one_device_block_to_another() {
         let portion = Portion {
-            slot: (),
+            slot: TierSlot::Stored(()),
             stored_bytes: 8800,
             ends: Box::new([4000, 4800, 8800]),
         };

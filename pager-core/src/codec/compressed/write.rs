@@ -8,6 +8,7 @@ use super::slot::{DEVICE_BYTES, Encoded, Form, Portion};
 use super::{CodecSlot, Compressed, element_width};
 use crate::codec::block::encode;
 use crate::codec::chooser::{Choice, copy_bytes};
+use crate::codec::tier::TierSlot;
 use crate::codec::workspace::{PORTION_BYTES, Workspace};
 use crate::codec::{Codec, Scheme};
 use crate::{Backend, Error, Payload, Result};
@@ -190,8 +191,11 @@ impl<B: Backend> Compressed<B> {
 
     fn give(&self, stored: &[u8], ends: Vec<u32>) -> Result<Portion<B::Slot>> {
         let transfer = self.meter.writes.begin();
-        let slot = self.inner.page_out(&mut Payload::of_bytes(stored))?;
-        transfer.done(stored.len());
+        let slot = self.tier.page_out(stored)?;
+        // What stays in memory tells nothing of the device.
+        if let TierSlot::Stored(_) = slot {
+            transfer.done(stored.len());
+        }
         Ok(Portion {
             slot,
             stored_bytes: stored.len(),
@@ -225,7 +229,7 @@ struct Unfinished<'a, B: Backend> {
 impl<B: Backend> Drop for Unfinished<'_, B> {
     fn drop(&mut self) {
         for portion in self.portions.drain(..) {
-            self.backend.inner.free(portion.slot);
+            self.backend.tier.free(portion.slot, portion.stored_bytes);
         }
     }
 }
