@@ -106,6 +106,12 @@ pub struct Encoded {
     pub stored_bytes: u64,
     /// Bytes among them that were stored as they are.
     pub passed_bytes: u64,
+    /// Bytes after that stayed in memory at first.
+    #[serde(default)]
+    pub kept_bytes: u64,
+    /// Of those, bytes that were stored later.
+    #[serde(default)]
+    pub moved_bytes: u64,
     /// Times that all schemes were tried on a sample.
     pub trials: u64,
     /// Time that choosing took, trials included.
@@ -138,6 +144,8 @@ impl From<&CodecStats> for Encoded {
             plain_bytes: stats.plain_bytes(),
             stored_bytes: stats.stored_bytes(),
             passed_bytes: stats.passed_bytes,
+            kept_bytes: stats.came_bytes,
+            moved_bytes: stats.moved_bytes,
             trials: stats.trials,
             choosing_s: stats.choosing_time.as_secs_f64(),
             schemes: used
@@ -367,7 +375,9 @@ impl fmt::Display for Encoded {
         }
         write!(
             f,
-            "; {} stored as they are; {} trials, and {:.3} s to choose",
+            "; {} kept in memory at first, {} of that stored later; {} stored as they are; {} trials, and {:.3} s to choose",
+            mib(self.kept_bytes),
+            mib(self.moved_bytes),
             mib(self.passed_bytes),
             self.trials,
             self.choosing_s

@@ -25,7 +25,7 @@ fn open(budget_bytes: usize) -> (Tiered, Residency) {
 /// A mebibyte that shrinks to a seventh.
 fn column(seed: u64) -> Vec<u64> {
     (0..CHUNK_WORDS as u64)
-        .map(|at| seed << 20 | (at * 7919 + seed) % 400)
+        .map(|at| (seed << 20) | ((at * 7919 + seed) % 400))
         .collect()
 }
 

@@ -8,6 +8,9 @@
 //! 3. Read-ahead that nobody has used never passes what lies between the high
 //!    watermark and the budget, or one payload.
 //!
+//! 4. What is encoded and not stored yet never passes its share of the limit, and what it
+//!    has is not there for the others' shares.
+//!
 //! Clean copies and spare buffers are the rest. They go at once when a page-out or
 //! read-ahead wants their room, so neither can starve the other.
 //!
@@ -22,6 +25,7 @@ use std::time::Duration;
 
 use super::account::Lender;
 use super::kind::Kind;
+use super::tiers::EncodedShare;
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Bookkeeping that the budget does not feel; what is beyond it makes the room for
@@ -31,9 +35,6 @@ const FREE_BOOKKEEPING_BYTES: usize = 1 << 20;
 /// Transfers that may always hold working memory, however full the budget is, so
 /// that what is full can be emptied.
 const FREE_TRANSFERS: usize = 2;
-
-/// The least and the most of the budget that may be held encoded, in percent.
-const ENCODED_PERCENT: (u8, u8) = (10, 75);
 
 /// Shares of the budget at which things happen, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +71,7 @@ pub(super) struct Ledger {
     /// nothing has to leave whenever one begins.
     peak_transfer_bytes: AtomicUsize,
     budget_bytes: AtomicUsize,
-    /// The share of the limit that may be held encoded. Relaxed: a preference.
-    encoded_percent: std::sync::atomic::AtomicU8,
+    pub(super) encoded_share: EncodedShare,
     /// What a shortage of memory leaves of the budget.
     #[cfg(feature = "pressure")]
     ceiling_bytes: AtomicUsize,
@@ -92,7 +92,7 @@ impl Ledger {
             peak_held_bytes: AtomicUsize::new(0),
             peak_transfer_bytes: AtomicUsize::new(0),
             budget_bytes: AtomicUsize::new(budget_bytes),
-            encoded_percent: std::sync::atomic::AtomicU8::new(50),
+            encoded_share: EncodedShare::default(),
             #[cfg(feature = "pressure")]
             ceiling_bytes: AtomicUsize::new(usize::MAX),
             watermarks,
@@ -197,25 +197,7 @@ impl Ledger {
 
     /// The most that may be held encoded.
     pub(super) fn encoded_limit_bytes(&self) -> usize {
-        share(
-            self.limit_bytes(),
-            self.encoded_percent.load(Ordering::Relaxed),
-        )
-    }
-
-    /// Has more of the budget, or less, be for what is held encoded.
-    pub(super) fn shift_encoded_share(&self, is_more: bool) {
-        const STEP: u8 = 5;
-        let shifted = |percent: u8| {
-            let (least, most) = ENCODED_PERCENT;
-            Some(if is_more {
-                (percent + STEP).min(most)
-            } else {
-                percent.saturating_sub(STEP).max(least)
-            })
-        };
-        let relaxed = Ordering::Relaxed;
-        let _ = self.encoded_percent.fetch_update(relaxed, relaxed, shifted);
+        share(self.limit_bytes(), self.encoded_share.percent())
     }
 
     /// Whether more is dirty than the low watermark allows.

@@ -10,7 +10,7 @@ use super::leave::Unused;
 use super::ledger::{Kind, Refusal};
 use super::pageable::Outcome;
 use crate::Result;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 /// What keeps encoded payloads in memory.
 pub(crate) trait Reclaim: Send + Sync {
@@ -34,6 +34,45 @@ impl Tiers {
 
     fn live(&self) -> Vec<Arc<dyn Reclaim>> {
         lock(&self.0).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// The share of the budget that may be held encoded, in percent: half of it at first,
+/// and then more if reads of what had to leave cost more than decoding what is there,
+/// or less.
+#[derive(Debug)]
+pub(super) struct EncodedShare(AtomicUsize);
+
+impl Default for EncodedShare {
+    fn default() -> Self {
+        Self(AtomicUsize::new(50))
+    }
+}
+
+impl EncodedShare {
+    const LEAST: usize = 10;
+    const MOST: usize = 75;
+    const STEP: usize = 5;
+
+    pub(super) fn percent(&self) -> u8 {
+        // Relaxed: a preference.
+        u8::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Gives more of the budget to what is encoded, or less.
+    #[cfg(feature = "codec")]
+    pub(super) fn shift(&self, is_more: bool) {
+        let shifted = |percent: usize| {
+            Some(if is_more {
+                (percent + Self::STEP).min(Self::MOST)
+            } else {
+                percent.saturating_sub(Self::STEP).max(Self::LEAST)
+            })
+        };
+        // Relaxed: as above.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shifted);
     }
 }
 
@@ -85,6 +124,7 @@ impl Engine {
 
 impl fmt::Debug for Tiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tiers", lock(&self.0).len())
+        // Without their lock: a forked child prints too.
+        f.write_str("tiers")
     }
 }

@@ -76,7 +76,7 @@ impl TransferMemory {
     /// Has more of the budget, or less, be for what is kept encoded.
     #[cfg(feature = "codec")]
     pub(crate) fn shift_tier_share(&self, is_more: bool) {
-        self.engine.ledger.shift_encoded_share(is_more);
+        self.engine.ledger.encoded_share.shift(is_more);
     }
 
     /// Has `tier` give way when room is wanted.
