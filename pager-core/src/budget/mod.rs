@@ -8,6 +8,7 @@
 //! at once, on the calling thread.
 //!
 //! ```text
+//! kind      what memory is held for
 //! ledger    bytes held by kind, budget, watermarks, waiting for room
 //! account   whose memory it is, if it is borrowed
 //! group     which payloads belong together, and how much they may be
@@ -20,6 +21,7 @@
 //! pool      the I/O threads
 //! pins      what views hold in memory
 //! spares    warm empty Vecs that change hands
+//! tiers     what is encoded and not stored yet
 //! transfers the buffers of backends, within the budget
 //! pageable  a payload as the budget sees it
 //! pressure  follows how short memory is, and moves the budget (feature `pressure`)

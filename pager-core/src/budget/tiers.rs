@@ -1,13 +1,19 @@
 //! [`Reclaim`]: layers of a backend that keep what is not stored yet in memory of the
 //! budget, and give way when that is wanted.
 
+#![cfg_attr(
+    not(feature = "codec"),
+    allow(dead_code, reason = "without a codec nothing is encoded")
+)]
+
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::charge::Charge;
 use super::engine::Engine;
+use super::kind::Kind;
 use super::leave::Unused;
-use super::ledger::{Kind, Refusal};
+use super::ledger::Refusal;
 use super::pageable::Outcome;
 use crate::Result;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
