@@ -8,8 +8,7 @@
 //! at once, on the calling thread.
 //!
 //! ```text
-//! kind      what memory is held for
-//! ledger    bytes held by kind, budget, watermarks, waiting for room
+//! ledger    bytes held by kind (those are in kind), budget, watermarks, waiting for room
 //! account   whose memory it is, if it is borrowed
 //! group     which payloads belong together, and how much they may be
 //! charge    memory that is held, as a value that gives itself back
@@ -21,12 +20,10 @@
 //! pool      the I/O threads
 //! pins      what views hold in memory
 //! spares    warm empty Vecs that change hands
-//! tiers     what is encoded and not stored yet
-//! transfers the buffers of backends, within the budget
+//! transfers the buffers of backends, within the budget (tiers: what is encoded and not stored)
 //! pageable  a payload as the budget sees it
 //! pressure  follows how short memory is, and moves the budget (feature `pressure`)
-//! limit     how much memory this process may use
-//! tally     what is counted
+//! limit     how much memory this process may use (tally: what is counted)
 //! ```
 
 mod account;
@@ -51,7 +48,7 @@ mod spares;
 #[cfg(all(test, pager_shuttle))]
 mod steps;
 mod tally;
-mod tiers;
+pub(crate) mod tiers;
 mod transfers;
 
 use std::fmt;
@@ -74,8 +71,6 @@ pub use pressure::PressureStats;
 pub(crate) use room::Wait;
 pub(crate) use spares::Fit;
 pub use tally::ResidencyStats;
-#[cfg(feature = "codec")]
-pub(crate) use tiers::Reclaim;
 pub use transfers::{TransferCharge, TransferMemory};
 
 use crate::{Error, Result};

@@ -20,7 +20,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use super::stats::Counter;
-use crate::budget::{Bookkeeping, Outcome, Reclaim};
+use crate::budget::tiers::Reclaim;
+use crate::budget::{Bookkeeping, Outcome};
 use crate::memory::ChunkBuf;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::{
