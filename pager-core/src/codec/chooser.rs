@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Instant;
 
 use super::Scheme;
 use super::block::{ElementWidth, encode, fingerprint};
@@ -80,9 +81,12 @@ impl Chooser {
             let mut shares = [1.0; Scheme::ALL.len()];
             for scheme in Scheme::ALL.into_iter().filter(|scheme| scheme.is_enabled()) {
                 let blocks = sample.chunks(trial_bytes(scheme));
+                let start = Instant::now();
                 let stored: usize = blocks
                     .map(|block| size_of_val(encode(scheme, width, block, scratch)))
                     .sum();
+                // So what was not chosen for long is known again.
+                meter.encoded(scheme, sample.len(), start.elapsed());
                 shares[scheme.index()] = share(stored, sample.len());
             }
             self.remember(key, shares)

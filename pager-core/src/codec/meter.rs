@@ -10,6 +10,9 @@ const SCHEMES: usize = Scheme::ALL.len();
 /// What a new measurement weighs against all those before it.
 const WEIGHT: f64 = 0.125;
 
+/// As many times the average is the most that a measurement of the processor counts for.
+const MOST_TIMES: f64 = 2.0;
+
 /// Bytes that a device moves in the time that a call takes besides. So the time of
 /// small transfers, which is all that is left of payloads that shrink well, tells of
 /// the time that large ones would take.
@@ -55,6 +58,19 @@ impl Average {
             Some(average) => average + (value - average) * WEIGHT,
             None => value,
         };
+        self.set(average);
+    }
+
+    /// The same for what takes time of the processor, and `usual` as long as nothing is
+    /// known: one that was interrupted tells little, and what is not chosen for its sake
+    /// would not be measured again.
+    fn add_likely(&self, usual: f64, value: f64) {
+        let average = self.get().unwrap_or(usual);
+        let value = value.min(MOST_TIMES * average);
+        self.set(average + (value - average) * WEIGHT);
+    }
+
+    fn set(&self, average: f64) {
         // Relaxed: see the type.
         self.0.store(average.to_bits(), Ordering::Relaxed);
     }
@@ -93,23 +109,18 @@ impl Direction {
             depth: before + 1,
         }
     }
-
-    /// Nanoseconds that a byte would take now, behind those that are under way.
-    fn nanos_now(&self, unknown: f64) -> f64 {
-        // Relaxed: as in `begin`.
-        let under_way = self.under_way.load(Ordering::Relaxed);
-        self.nanos.get().unwrap_or(unknown) * share(under_way + 1)
-    }
 }
 
 impl Transfer<'_> {
-    /// Says how many bytes have been moved.
-    pub(super) fn done(self, bytes: usize) {
+    /// Says how many bytes have been moved, and learns in what time.
+    pub(super) fn done(self, bytes: usize) -> Duration {
         // Relaxed: as in `begin`.
         let depth_now = self.direction.under_way.load(Ordering::Relaxed);
         let depth = (share(self.depth) + share(depth_now)) / 2.0;
-        let nanos = nanos(self.start.elapsed(), bytes + CALL_BYTES);
+        let time = self.start.elapsed();
+        let nanos = nanos(time, bytes + CALL_BYTES);
         self.direction.nanos.add(nanos / depth.max(1.0));
+        time
     }
 }
 
@@ -141,20 +152,23 @@ impl Meter {
 
     pub(super) fn encoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
         if plain_bytes > 0 {
-            self.encode[scheme.index()].add(nanos(time, plain_bytes));
+            let (usual, _) = USUAL_NANOS[scheme.index()];
+            self.encode[scheme.index()].add_likely(usual, nanos(time, plain_bytes));
         }
     }
 
     pub(super) fn decoded(&self, scheme: Scheme, plain_bytes: usize, time: Duration) {
         if plain_bytes >= LEAST_DECODED_BYTES {
-            self.decode[scheme.index()].add(nanos(time, plain_bytes));
+            let (_, usual) = USUAL_NANOS[scheme.index()];
+            self.decode[scheme.index()].add_likely(usual, nanos(time, plain_bytes));
         }
     }
 
-    /// Nanoseconds to write a stored byte and to read it again, now.
+    /// Nanoseconds that the device has to do for a stored byte, to write it and to read it
+    /// again. Those before it in a queue take what they take, whatever becomes of it.
     pub(super) fn device_nanos(&self) -> f64 {
-        let write = self.writes.nanos_now(DEVICE_NANOS);
-        write + self.reads.nanos_now(write)
+        let write = self.writes.nanos.get().unwrap_or(DEVICE_NANOS);
+        write + self.reads.nanos.get().unwrap_or(write)
     }
 
     /// Nanoseconds to encode a plain byte by `scheme` and to decode it again.
@@ -198,14 +212,24 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_makes_the_device_slower() {
+    fn one_that_was_interrupted_tells_little_and_many_are_believed() {
+        let meter = Meter::new();
+        let usual = meter.scheme_nanos(Scheme::Pack);
+        meter.encoded(Scheme::Pack, 1 << 20, Duration::from_millis(50));
+        assert!(meter.scheme_nanos(Scheme::Pack) < 1.2 * usual);
+        for _ in 0..200 {
+            meter.encoded(Scheme::Pack, 1 << 20, Duration::from_millis(50));
+        }
+        assert!(meter.scheme_nanos(Scheme::Pack) > 40.0);
+    }
+
+    #[test]
+    fn a_byte_costs_what_the_device_does_for_it_however_long_the_queue_is() {
         let meter = Meter::new();
         assert!(close(meter.device_nanos(), 2.0 * DEVICE_NANOS));
-        let first = meter.writes.begin();
-        let second = meter.writes.begin();
-        assert!(close(meter.writes.nanos_now(1.0), 3.0), "two are before it");
-        drop((first, second));
-        assert!(close(meter.writes.nanos_now(1.0), 1.0));
+        let queue = [meter.writes.begin(), meter.writes.begin()];
+        assert!(close(meter.device_nanos(), 2.0 * DEVICE_NANOS));
+        drop(queue);
         let quick = meter.writes.begin();
         quick.done(1 << 30);
         assert!(

@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
 
+use super::meter::Meter;
 use super::stats::Counter;
 use crate::budget::tiers::Reclaim;
 use crate::budget::{Bookkeeping, Outcome};
@@ -40,6 +40,8 @@ const DECODE_NANOS: u64 = 1;
 /// Encoded portions in memory.
 pub(super) struct Tier<B: Backend> {
     inner: Arc<B>,
+    /// Learns what the device takes: what stays in memory tells nothing of it.
+    meter: Arc<Meter>,
     /// None until the backend has a registry: then nothing is kept.
     memory: OnceLock<TransferMemory>,
     /// Oldest first; those that are gone are passed over.
@@ -106,9 +108,10 @@ struct Held {
 }
 
 impl<B: Backend> Tier<B> {
-    pub(super) fn new(inner: Arc<B>) -> Arc<Self> {
+    pub(super) fn new(inner: Arc<B>, meter: Arc<Meter>) -> Arc<Self> {
         Arc::new(Self {
             inner,
+            meter,
             memory: OnceLock::new(),
             kept: Mutex::default(),
             counters: TierCounters::default(),
@@ -141,9 +144,14 @@ impl<B: Backend> Tier<B> {
                 break;
             }
         }
-        self.inner
-            .page_out(&mut Payload::of_bytes(stored))
-            .map(TierSlot::Stored)
+        self.store(stored).map(TierSlot::Stored)
+    }
+
+    fn store(&self, stored: &[u8]) -> Result<B::Slot> {
+        let transfer = self.meter.writes.begin();
+        let slot = self.inner.page_out(&mut Payload::of_bytes(stored))?;
+        transfer.done(stored.len());
+        Ok(slot)
     }
 
     /// A copy in memory, if there is room for it.
@@ -237,12 +245,12 @@ impl<B: Backend> Tier<B> {
         window: &mut Window<'_>,
     ) -> Result<()> {
         let before = window.remaining_bytes();
-        let start = Instant::now();
+        let transfer = self.meter.reads.begin();
         self.inner.read(slot, ranges, window)?;
-        self.counters
-            .missed_bytes
-            .add(before - window.remaining_bytes());
-        let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let bytes = before - window.remaining_bytes();
+        let time = transfer.done(bytes);
+        self.counters.missed_bytes.add(bytes);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.counters
             .missed_nanos
             .fetch_add(nanos, Ordering::Relaxed);
@@ -329,7 +337,7 @@ impl<B: Backend> Tier<B> {
 
     fn move_on(&self, cell: &Arc<Cell<B::Slot>>, held: &Held) -> Outcome {
         let moving = Moving { tier: self, cell };
-        match self.inner.page_out(&mut Payload::of_bytes(&held.bytes)) {
+        match self.store(&held.bytes) {
             Ok(slot) => {
                 let bytes = size_of::<B::Slot>() + self.inner.slot_bytes(&slot);
                 let charge = self.memory.get().map(|memory| memory.remember(bytes));

@@ -85,7 +85,7 @@ pub struct Compressed<B: Backend> {
     tier: Arc<Tier<B>>,
     codec: Codec,
     chooser: Chooser,
-    meter: Meter,
+    meter: Arc<Meter>,
     counters: Counters,
     workspaces: Workspaces,
     /// Bytes of live encoded payloads, as their callers count them.
@@ -98,12 +98,13 @@ impl<B: Backend> Compressed<B> {
     /// A layer over `inner`. A scheme that is not in this build does nothing.
     pub fn new(inner: B, codec: Codec) -> Self {
         let inner = Arc::new(inner);
+        let meter = Arc::new(Meter::new());
         Self {
-            tier: Tier::new(Arc::clone(&inner)),
+            tier: Tier::new(Arc::clone(&inner), Arc::clone(&meter)),
             inner,
             codec,
             chooser: Chooser::default(),
-            meter: Meter::new(),
+            meter,
             counters: Counters::default(),
             workspaces: Workspaces::new(),
             plain_bytes: Counter::default(),

@@ -139,11 +139,9 @@ impl<B: Backend> Compressed<B> {
             stored, scratch, ..
         } = workspace;
         stored.clear();
-        let transfer = self.meter.reads.begin();
         Adopt::append(stored, bytes, |window| {
             self.tier.read(&portion.slot, &ranges, window)
         })?;
-        transfer.done(bytes);
         let start = Instant::now();
         let mut decoded_bytes = 0;
         for part in &batch.parts {

@@ -8,7 +8,6 @@ use super::slot::{DEVICE_BYTES, Encoded, Form, Portion};
 use super::{CodecSlot, Compressed, element_width};
 use crate::codec::block::encode;
 use crate::codec::chooser::{Choice, copy_bytes};
-use crate::codec::tier::TierSlot;
 use crate::codec::workspace::{PORTION_BYTES, Workspace};
 use crate::codec::{Codec, Scheme};
 use crate::{Backend, Error, Payload, Result};
@@ -190,14 +189,8 @@ impl<B: Backend> Compressed<B> {
     }
 
     fn give(&self, stored: &[u8], ends: Vec<u32>) -> Result<Portion<B::Slot>> {
-        let transfer = self.meter.writes.begin();
-        let slot = self.tier.page_out(stored)?;
-        // What stays in memory tells nothing of the device.
-        if let TierSlot::Stored(_) = slot {
-            transfer.done(stored.len());
-        }
         Ok(Portion {
-            slot,
+            slot: self.tier.page_out(stored)?,
             stored_bytes: stored.len(),
             ends: ends.into_boxed_slice(),
         })
