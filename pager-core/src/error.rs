@@ -182,6 +182,16 @@ pub enum Error {
     /// A child sees its parent's handles but must not touch what they own.
     #[error("this pager belongs to another process: it was created before a fork")]
     ForeignProcess,
+    /// Whoever wrote a spill did not come to its end: what was published before can be
+    /// read, and no more.
+    #[error("the writer of the spill failed: {reason}")]
+    WriterFailed {
+        /// What it said, or that it panicked.
+        reason: String,
+    },
+    /// Nobody reads a spill any more, nor ever can.
+    #[error("nobody reads the spill any more")]
+    NoReader,
     /// The pager has been shut down and takes no more payloads.
     #[error("the pager has been shut down")]
     ShutDown,

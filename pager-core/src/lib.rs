@@ -52,6 +52,7 @@ mod payload;
 mod registry;
 #[doc(hidden)]
 pub mod seam;
+mod spill;
 mod sync;
 
 pub use bytemuck::Pod;
@@ -70,3 +71,4 @@ pub use memory::{
 };
 pub use payload::{Chunk, Chunks, Hint, OwnedChunk, Payload, Shared, SharedBytes, View};
 pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};
+pub use spill::{Spill, SpillReader, SpillWriter};

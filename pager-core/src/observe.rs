@@ -187,6 +187,8 @@ mod on {
             Error::BackendDisabled { .. } => "backend_disabled",
             Error::Unsupported { .. } => "unsupported",
             Error::ForeignProcess => "foreign_process",
+            Error::WriterFailed { .. } => "writer_failed",
+            Error::NoReader => "no_reader",
             Error::ShutDown => "shut_down",
         }
     }

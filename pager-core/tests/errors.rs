@@ -179,6 +179,14 @@ fn table() -> Vec<(Error, bool, Kind)> {
         ),
         (unsupported, true, Kind::Unsupported),
         (Error::ForeignProcess, true, Kind::PermissionDenied),
+        (
+            Error::WriterFailed {
+                reason: "no more".to_owned(),
+            },
+            true,
+            Kind::UnexpectedEof,
+        ),
+        (Error::NoReader, true, Kind::BrokenPipe),
         (Error::ShutDown, true, Kind::Other),
     ]
 }

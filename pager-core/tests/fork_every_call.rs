@@ -12,9 +12,13 @@ mod every_call;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use every_call::{Call, assert_complete, in_child, methods};
-use pager_core::{Arena, ArenaUsage, ChunkBuf, Error, Group, Registry, Residency, Result, Reuse};
+use pager_core::{
+    Arena, ArenaUsage, ChunkBuf, Error, Group, Registry, Residency, Result, Reuse, Spill,
+    SpillReader, SpillWriter,
+};
 use pager_testkit::MemoryBackend;
 
 /// Children of each kind.
@@ -33,6 +37,13 @@ struct Inherited {
     handles: Vec<Handle>,
     /// Of the shared arena, and of `arena`.
     bufs: [ChunkBuf; 2],
+    /// One that is being written and read.
+    spill: (
+        SpillWriter<MemoryBackend>,
+        Spill<MemoryBackend>,
+        SpillReader<MemoryBackend>,
+    ),
+    writers: Vec<SpillWriter<MemoryBackend>>,
 }
 
 impl Inherited {
@@ -41,7 +52,14 @@ impl Inherited {
         let registry = Registry::with_residency(MemoryBackend::new(), &residency);
         let arena = Arena::new(1 << 20);
         let payload = |len: usize| registry.pageout(&mut [vec![3; len]]).unwrap();
+        let (mut writer, spill) = registry.spill();
+        writer.append(b"published").unwrap();
+        writer.publish();
+        let reader = spill.reader().unwrap();
+        let writers = [(); 2].map(|()| registry.spill().0);
         Self {
+            spill: (writer, spill, reader),
+            writers: writers.into(),
             handles: vec![payload(WORDS), payload(WORDS), payload(0)],
             bufs: [&Arena::shared(), &arena]
                 .map(|arena| ChunkBuf::copy_of(arena, &[5; WORDS]).unwrap()),
@@ -49,6 +67,11 @@ impl Inherited {
             residency,
             arena,
         }
+    }
+
+    /// A writer that its parent has made.
+    fn another_writer(&mut self) -> SpillWriter<MemoryBackend> {
+        self.writers.pop().expect("there is one for each call")
     }
 
     fn each_full(&self, is_fine: impl Fn(&Handle) -> bool) -> bool {
@@ -152,6 +175,56 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
     ("PageoutOptions::pageout_each", |it| {
         pages_nothing_out(|chunks| is_refused(it.registry.options().pageout_each(chunks)))
     }),
+    ("Registry::spill", |it| {
+        let (mut writer, spill) = it.registry.spill();
+        is_refused(writer.append(b"more")) && is_refused(spill.reader())
+    }),
+    ("PageoutOptions::spill", |it| {
+        let (mut writer, spill) = it.registry.options().reuse(Reuse::Late).spill();
+        is_refused(writer.write_frame(b"more")) && is_refused(spill.into_reader())
+    }),
+    ("SpillWriter::append", |it| {
+        is_refused(it.spill.0.append(b"more")) && is_refused(it.spill.0.append(b""))
+    }),
+    ("SpillWriter::write_frame", |it| {
+        is_refused(it.spill.0.write_frame(b"more"))
+    }),
+    ("SpillWriter::write_frame_of", |it| {
+        is_refused(it.spill.0.write_frame_of(&[]))
+    }),
+    ("SpillWriter::publish", |it| {
+        it.spill.0.publish();
+        std::io::Write::flush(&mut it.spill.0).is_err()
+    }),
+    ("SpillWriter::len_bytes", |it| it.spill.0.len_bytes() == 0),
+    ("SpillWriter::finish", |it| {
+        is_refused(it.another_writer().finish())
+    }),
+    ("SpillWriter::fail", |it| {
+        it.another_writer().fail("no reason");
+        true
+    }),
+    ("Spill::reader", |it| is_refused(it.spill.1.reader())),
+    ("Spill::into_reader", |it| {
+        is_refused(it.spill.1.clone().into_reader())
+    }),
+    ("Spill::len_bytes", |it| it.spill.1.len_bytes() == 0),
+    ("SpillReader::poll_bytes", |it| {
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = it.spill.2.poll_bytes(&mut context);
+        matches!(polled, Poll::Ready(Err(Error::ForeignProcess)))
+    }),
+    ("SpillReader::next_frame", |it| {
+        is_refused(it.spill.2.next_frame().map(drop))
+    }),
+    ("SpillReader::poll_frame", |it| {
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = it.spill.2.poll_frame(&mut context);
+        matches!(polled, Poll::Ready(Err(Error::ForeignProcess)))
+    }),
+    ("SpillReader::next_frame_view", |it| {
+        is_refused(it.spill.2.next_frame_view())
+    }),
     ("Registry::read_at", |it| {
         let mut dst = ChunkBuf::new();
         it.handles
@@ -238,7 +311,7 @@ const OF_REGISTRIES: &[Call<Inherited>] = &[
         it.each_full(|handle| !handle.is_resident(0..9))
     }),
     ("Handle::poll_fetch", |it| {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut context = Context::from_waker(Waker::noop());
         it.handles
             .iter()
             .all(|handle| handle.poll_fetch(&mut context).is_ready())
@@ -428,7 +501,15 @@ fn every_function_answers_in_a_child_whatever_its_parent_is_doing() {
     assert_complete(
         OF_REGISTRIES,
         &methods(
-            &["Registry", "PageoutOptions", "Handle", "Residency"],
+            &[
+                "Registry",
+                "PageoutOptions",
+                "Handle",
+                "Residency",
+                "Spill",
+                "SpillWriter",
+                "SpillReader",
+            ],
             &source,
         ),
     );

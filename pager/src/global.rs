@@ -110,6 +110,15 @@ pub fn options() -> PageoutOptions<'static> {
     pager().options()
 }
 
+/// [`Pager::spill`] through the process-wide pager.
+///
+/// # Errors
+///
+/// As there.
+pub fn spill() -> Result<(crate::SpillWriter, crate::Spill)> {
+    pager().spill()
+}
+
 /// [`Pager::preset`] of the process-wide pager.
 #[must_use]
 pub fn preset() -> Preset {

@@ -64,6 +64,7 @@
 //! pager     Pager: page out, read, take, choose
 //! selector  the backend that the next page-out goes to
 //! scratch   the file backend, opened when it is first needed
+//! spill     sequences that are written once and read in order
 //! operate   what an operator looks at and gives back
 //! handle    Handle: a payload on whichever backend
 //! stats     what all backends hold and have done
@@ -96,6 +97,7 @@ mod preset;
 #[cfg(feature = "file")]
 mod scratch;
 mod selector;
+mod spill;
 mod stats;
 mod sync;
 
@@ -109,7 +111,7 @@ pub use global::{arena_usage, swap_stats};
 pub use global::{
     backend, budget_bytes, flush, handles, install, options, pageout, pageout_with, prefetch,
     prefetch_at, prefetch_many, preset, read_at, read_at_many, reclaim_bytes, residency,
-    set_backend, set_budget, set_scratch_dir, shutdown, stats, take, trim, write_back,
+    set_backend, set_budget, set_scratch_dir, shutdown, spill, stats, take, trim, write_back,
 };
 #[cfg(feature = "file")]
 pub use global::{file_stats, reap, scratch_dir};
@@ -119,6 +121,7 @@ pub use operate::Trimmed;
 pub use pageout::PageoutOptions;
 pub use pager::Pager;
 pub use preset::Preset;
+pub use spill::{Spill, SpillReader, SpillWriter};
 pub use stats::PagerStats;
 
 #[cfg(feature = "pressure")]

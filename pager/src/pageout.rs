@@ -24,7 +24,7 @@ use crate::{BackendKind, Handle, Pager};
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct PageoutOptions<'a> {
-    pager: &'a Pager,
+    pub(crate) pager: &'a Pager,
     backend: Option<BackendKind>,
     reuse: Reuse,
     group: Option<&'a Group>,
@@ -126,7 +126,7 @@ impl<'a> PageoutOptions<'a> {
     }
 
     /// The same, said to one registry.
-    fn of<'r, B: Backend>(
+    pub(crate) fn of<'r, B: Backend>(
         &self,
         options: pager_core::PageoutOptions<'r, B>,
     ) -> pager_core::PageoutOptions<'r, B>
@@ -143,7 +143,7 @@ impl<'a> PageoutOptions<'a> {
         }
     }
 
-    fn kind(&self) -> BackendKind {
+    pub(crate) fn kind(&self) -> BackendKind {
         self.backend.unwrap_or_else(|| self.pager.selector.get())
     }
 }

@@ -43,7 +43,7 @@ pub struct Pager {
     #[cfg(feature = "encryption")]
     pub(crate) encryption: bool,
     /// The process that made it: a forked child is refused.
-    owner: ProcessStamp,
+    pub(crate) owner: ProcessStamp,
     /// One budget over the payloads of every backend.
     pub(crate) residency: Residency,
     #[cfg(feature = "swap")]

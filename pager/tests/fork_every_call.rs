@@ -13,11 +13,15 @@ mod kept;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use every_call::{Call, assert_complete, functions, in_child, methods};
 use kept::Kept;
-use pager::{Arena, BackendKind, ChunkBuf, Error, Group, Handle, Pager, Result, Reuse};
+use pager::{
+    Arena, BackendKind, ChunkBuf, Error, Group, Handle, Pager, Result, Reuse, Spill, SpillReader,
+    SpillWriter,
+};
 
 /// Children of each kind.
 const ROUNDS: usize = 60;
@@ -30,6 +34,9 @@ struct Inherited {
     moving: &'static Pager,
     /// Payloads of both backends, with words and without.
     handles: Vec<Handle>,
+    /// One that is being written and read.
+    spill: (SpillWriter, Spill, SpillReader),
+    writers: Vec<SpillWriter>,
 }
 
 const WORDS: u64 = 700;
@@ -42,11 +49,23 @@ impl Inherited {
                 pager.options().backend(kind).pageout(&mut [chunk]).unwrap()
             })
         };
+        let (mut writer, spill) = pager.spill().unwrap();
+        writer.append(b"published").unwrap();
+        writer.publish();
+        let reader = spill.reader().unwrap();
+        let writers = [(); 2].map(|()| pager.spill().unwrap().0);
         Self {
             pager,
             moving,
+            spill: (writer, spill, reader),
+            writers: writers.into(),
             handles: BackendKind::ALL.into_iter().flat_map(payload).collect(),
         }
+    }
+
+    /// A writer that its parent has made.
+    fn another_writer(&mut self) -> SpillWriter {
+        self.writers.pop().expect("there is one for each call")
     }
 
     fn each(&self, is_fine: impl Fn(&Handle) -> bool) -> bool {
@@ -205,6 +224,54 @@ const METHODS: &[Call<Inherited>] = &[
         pages_nothing_out(|chunks| is_refused(it.pager.options().group(&group).pageout(chunks)))
             && group.stats().logical_bytes == 0
     }),
+    ("Pager::spill", |it| is_refused(it.pager.spill())),
+    ("PageoutOptions::spill", |it| {
+        BackendKind::ALL
+            .into_iter()
+            .all(|kind| is_refused(it.pager.options().backend(kind).spill()))
+    }),
+    ("SpillWriter::append", |it| {
+        is_refused(it.spill.0.append(b"more")) && is_refused(it.spill.0.append(b""))
+    }),
+    ("SpillWriter::write_frame", |it| {
+        is_refused(it.spill.0.write_frame(b"more"))
+    }),
+    ("SpillWriter::write_frame_of", |it| {
+        is_refused(it.spill.0.write_frame_of(&[]))
+    }),
+    ("SpillWriter::publish", |it| {
+        it.spill.0.publish();
+        std::io::Write::flush(&mut it.spill.0).is_err()
+    }),
+    ("SpillWriter::len_bytes", |it| it.spill.0.len_bytes() == 0),
+    ("SpillWriter::finish", |it| {
+        is_refused(it.another_writer().finish())
+    }),
+    ("SpillWriter::fail", |it| {
+        it.another_writer().fail("no reason");
+        true
+    }),
+    ("Spill::reader", |it| is_refused(it.spill.1.reader())),
+    ("Spill::into_reader", |it| {
+        is_refused(it.spill.1.clone().into_reader())
+    }),
+    ("Spill::len_bytes", |it| it.spill.1.len_bytes() == 0),
+    ("SpillReader::poll_bytes", |it| {
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = it.spill.2.poll_bytes(&mut context);
+        matches!(polled, Poll::Ready(Err(Error::ForeignProcess)))
+    }),
+    ("SpillReader::next_frame", |it| {
+        is_refused(it.spill.2.next_frame().map(drop))
+    }),
+    ("SpillReader::poll_frame", |it| {
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = it.spill.2.poll_frame(&mut context);
+        matches!(polled, Poll::Ready(Err(Error::ForeignProcess)))
+    }),
+    ("SpillReader::next_frame_view", |it| {
+        is_refused(it.spill.2.next_frame_view())
+    }),
     ("PageoutOptions::pageout", |it| {
         pages_nothing_out(|chunks| is_refused(it.moving.options().pageout(chunks)))
     }),
@@ -317,7 +384,7 @@ const METHODS: &[Call<Inherited>] = &[
         it.each_full(|handle| !handle.is_resident(0..9))
     }),
     ("Handle::poll_fetch", |it| {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut context = Context::from_waker(Waker::noop());
         it.handles
             .iter()
             .all(|handle| handle.poll_fetch(&mut context).is_ready())
@@ -381,6 +448,7 @@ const FUNCTIONS: &[Call<Inherited>] = &[
     ("budget_bytes", |_| pager::budget_bytes() > 0),
     ("residency", |_| is_refused(pager::residency().flush())),
     ("set_budget", |_| is_refused(pager::set_budget(0))),
+    ("spill", |_| is_refused(pager::spill())),
     ("trim", |_| is_refused(pager::trim())),
     ("reclaim_bytes", |_| is_refused(pager::reclaim_bytes(1))),
     ("swap_stats", |_| pager::swap_stats().logical_bytes == 0),
@@ -481,7 +549,17 @@ fn every_function_answers_in_a_child_whatever_its_parent_is_doing() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     assert_complete(
         METHODS,
-        &methods(&["Pager", "PageoutOptions", "Handle"], &source),
+        &methods(
+            &[
+                "Pager",
+                "PageoutOptions",
+                "Handle",
+                "Spill",
+                "SpillWriter",
+                "SpillReader",
+            ],
+            &source,
+        ),
     );
     assert_complete(FUNCTIONS, &functions(&source.join("global.rs")));
 

@@ -22,16 +22,18 @@ pub(crate) enum Kind {
     Bookkeeping,
     /// A payload that is in memory only, encoded.
     Encoded,
+    /// The end of a spill that is being written, or a part of one that is being read.
+    Spill,
 }
 
 impl Kind {
-    pub(super) const COUNT: usize = Self::Encoded as usize + 1;
+    pub(super) const COUNT: usize = Self::Spill as usize + 1;
 
     /// Whether it counts as used, and the limit is its limit.
     pub(super) fn is_used(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::Transfer | Self::Idle | Self::Workspace | Self::Bookkeeping
+            Self::Dirty | Self::Clean | Self::ReadAhead | Self::Spare | Self::Encoded
         )
     }
 
@@ -45,8 +47,9 @@ impl Kind {
             4 => Self::Transfer,
             5 => Self::Idle,
             6 => Self::Workspace,
+            7 => Self::Bookkeeping,
             8 => Self::Encoded,
-            _ => Self::Bookkeeping,
+            _ => Self::Spill,
         }
     }
 }

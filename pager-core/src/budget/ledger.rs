@@ -128,7 +128,7 @@ impl Ledger {
 
     /// What is held besides payloads and spare buffers.
     fn overhead_bytes(&self) -> usize {
-        self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping)
+        self.transfer_bytes() + self.bytes_of(Kind::Bookkeeping) + self.bytes_of(Kind::Spill)
     }
 
     pub(super) fn transfer_bytes(&self) -> usize {
@@ -175,8 +175,10 @@ impl Ledger {
     pub(super) fn limit_bytes(&self) -> usize {
         let ceiling_bytes = self.lender.as_ref().map(Lender::ceiling_bytes);
         let budget_bytes = self.budget_bytes().min(ceiling_bytes.unwrap_or(usize::MAX));
-        let bookkeeping_bytes = self.bytes_of(Kind::Bookkeeping);
-        let felt_bytes = bookkeeping_bytes.saturating_sub(FREE_BOOKKEEPING_BYTES)
+        let [remembered_bytes, spill_bytes] =
+            [Kind::Bookkeeping, Kind::Spill].map(|kind| self.bytes_of(kind));
+        let felt_bytes = remembered_bytes.saturating_sub(FREE_BOOKKEEPING_BYTES)
+            + spill_bytes
             + load(&self.peak_transfer_bytes).min(budget_bytes / 4);
         budget_bytes.saturating_sub(felt_bytes)
     }
@@ -277,7 +279,7 @@ impl Ledger {
         // Bookkeeping is counted with locks held, and covered by whoever comes next.
         kind == Kind::Bookkeeping
             || lender.covers(|| self.held_bytes(), self.budget_bytes())
-            || (kind == Kind::Transfer
+            || (matches!(kind, Kind::Transfer | Kind::Spill)
                 && self.bytes_of(kind) <= bytes.saturating_mul(FREE_TRANSFERS))
     }
 
@@ -285,6 +287,7 @@ impl Ledger {
     fn share_bytes(&self, kind: Kind, bytes: usize) -> usize {
         let limit_bytes = self.limit_bytes();
         let plain_bytes = self.plain_bytes();
+        let free_bytes = bytes.saturating_mul(FREE_TRANSFERS);
         match kind {
             Kind::Dirty => share(plain_bytes, self.watermarks.high),
             // One payload may be larger than the share, or nothing could ever be
@@ -292,13 +295,13 @@ impl Ledger {
             Kind::ReadAhead => (plain_bytes - share(plain_bytes, self.watermarks.high)).max(bytes),
             Kind::Encoded => self.encoded_limit_bytes(),
             Kind::Spare => limit_bytes / 8,
-            Kind::Transfer | Kind::Workspace => {
-                (limit_bytes / 8).max(bytes.saturating_mul(FREE_TRANSFERS))
-            }
+            Kind::Transfer | Kind::Workspace => (limit_bytes / 8).max(free_bytes),
             // Together no more than may be in use.
             Kind::Idle => self
                 .share_bytes(Kind::Transfer, bytes)
                 .saturating_sub(self.bytes_of(Kind::Transfer)),
+            // What is held already has made the limit smaller.
+            Kind::Spill => ((limit_bytes + self.bytes_of(kind)) / 4).max(free_bytes),
             Kind::Clean | Kind::Bookkeeping => usize::MAX,
         }
     }

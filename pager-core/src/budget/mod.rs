@@ -3,9 +3,8 @@
 //! Under a budget, `pageout` is a promise and not an I/O. The payload stays where it
 //! is, owned by its entry, until the budget wants its memory; then a background
 //! thread writes the coldest. Payloads taken or dropped before that are never
-//! written. `prefetch` brings a payload back in the background, so that a `take`
-//! finds it there. A budget of zero is the same with no room: every `pageout` stores
-//! at once, on the calling thread.
+//! written. `prefetch` brings a payload back in the background, so that a `take` finds
+//! it there. With a budget of zero every `pageout` stores at once, on its own thread.
 //!
 //! ```text
 //! ledger    bytes held by kind (those are in kind), budget, watermarks, waiting for room
@@ -392,6 +391,7 @@ impl Residency {
             spare_bytes: bytes_of(Kind::Spare),
             transfer_bytes: ledger.transfer_bytes() as u64,
             bookkeeping_bytes: bytes_of(Kind::Bookkeeping),
+            spill_bytes: bytes_of(Kind::Spill),
             #[cfg(feature = "pressure")]
             pressure: self.owner.pressure_stats(),
             ..engine.tally.snapshot()

@@ -188,6 +188,27 @@ impl Engine {
         }
     }
 
+    /// Room for a buffer of a spill, if spills hold less than their share. Nobody waits for
+    /// it: who holds one may be the one who would wait.
+    pub(crate) fn room_for_spill(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let charge = Charge::reserve(self, Kind::Spill, bytes).ok()?;
+        self.make_way();
+        Some(charge)
+    }
+
+    /// Room for a small one, which is never refused: counted as bookkeeping is.
+    pub(crate) fn room_for_small_spill(self: &Arc<Self>, bytes: usize) -> Charge {
+        let charge = Charge::reserve(self, Kind::Bookkeeping, bytes)
+            .expect("bookkeeping has neither a share nor a limit");
+        self.make_way();
+        charge
+    }
+
+    /// Frees what can be freed at once, if more is held than may be.
+    fn make_way(self: &Arc<Self>) {
+        while self.ledger.is_over_budget() && self.free_one(Unused::Goes) {}
+    }
+
     /// Room for a buffer of a transfer, or for a workspace, if fewer are in use than may
     /// be.
     pub(super) fn room_for_transfer(self: &Arc<Self>, kind: Kind, bytes: usize) -> Option<Charge> {

@@ -53,6 +53,8 @@ pub struct ResidencyStats {
     pub spare_bytes: u64,
     /// Buffers of transfers, used at this moment or kept for the next.
     pub transfer_bytes: u64,
+    /// Buffers of spills: the ends that are being written, and what is being read.
+    pub spill_bytes: u64,
     /// What is remembered of the payloads, wherever their bytes are.
     pub bookkeeping_bytes: u64,
     /// Payloads written, and their bytes.

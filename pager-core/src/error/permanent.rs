@@ -26,6 +26,7 @@ impl Error {
     /// | [`Backend`](Error::Backend) | as its cause, if that is an [`Error`] or an [`io::Error`] | else unknown: no |
     /// | [`BackendDisabled`](Error::BackendDisabled), [`Unsupported`](Error::Unsupported) | yes | it is the build, or the platform |
     /// | [`ForeignProcess`](Error::ForeignProcess) | yes | a child does not become its parent |
+    /// | [`WriterFailed`](Error::WriterFailed), [`NoReader`](Error::NoReader) | yes | a spill has one writer, and readers do not come back |
     /// | [`ShutDown`](Error::ShutDown) | yes | a pager is shut down for good |
     ///
     /// Of what the system says, permanent are: a name that is not there, is of the
@@ -54,6 +55,8 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Contradiction { .. }
             | Self::ForeignProcess
+            | Self::WriterFailed { .. }
+            | Self::NoReader
             | Self::ShutDown => true,
             Self::OutOfSpace { .. } => false,
             Self::QuotaExceeded {

@@ -66,6 +66,8 @@ fn kind(error: &Error) -> io::ErrorKind {
         }
         Error::BackendDisabled { .. } | Error::Unsupported { .. } => Kind::Unsupported,
         Error::ForeignProcess => Kind::PermissionDenied,
+        Error::WriterFailed { .. } => Kind::UnexpectedEof,
+        Error::NoReader => Kind::BrokenPipe,
         Error::ShutDown => Kind::Other,
     }
 }

@@ -9,6 +9,7 @@
 //! class     the free slots of one size, by region      (no unsafe)
 //! chunk_buf a growable buffer in one slot              (unsafe: slices of a slot)
 //! append    filling one from its end
+//! append_buf one that is read while it is appended to  (unsafe: a shared, filled part)
 //! element   size and alignment of what it is made of
 //! heap_buf  the buffer of a vector, its type forgotten (unsafe: allocates and frees)
 //! reserve   room in a vector, or an error
@@ -19,6 +20,7 @@
 //! ```
 
 mod append;
+mod append_buf;
 mod arena;
 mod chunk_buf;
 mod class;
@@ -45,6 +47,7 @@ pub use size_class::SizeClass;
 pub use stamp::ProcessStamp;
 pub use window::Window;
 
+pub(crate) use append_buf::{AppendBuf, Appender};
 pub(crate) use destination::Adopt;
 pub(crate) use release::release_buf;
 pub(crate) use reserve::try_reserve;

@@ -36,7 +36,7 @@ fn at_most(usual: usize) -> usize {
 /// Keeps payloads in memory, lets others run in the middle of its I/O, and
 /// counts what it holds.
 #[derive(Debug, Default)]
-struct Yielding {
+pub(crate) struct Yielding {
     held: Arc<AtomicU64>,
 }
 
@@ -176,6 +176,16 @@ pub(crate) fn exhaust(scene: impl Fn() + Send + Sync + 'static) {
         "{name}: the first {visited} schedules, and {} drawn",
         2 * drawn
     );
+}
+
+/// Draws schedules of a scene that has too many to visit.
+pub(crate) fn draw(scene: impl Fn() + Send + Sync + 'static) {
+    let schedules = at_most(DRAWN_SCHEDULES);
+    let scene = Arc::new(scene);
+    let again = Arc::clone(&scene);
+    shuttle::check_random(move || scene(), schedules);
+    shuttle::check_pct(move || again(), schedules, 3);
+    println!("{}: {} schedules, drawn", thread_name(), 2 * schedules);
 }
 
 fn thread_name() -> String {
@@ -470,8 +480,5 @@ fn everything_at_once() {
 
 #[test]
 fn take_read_drop_evict_fetch_and_budget_race_on_two_payloads() {
-    let schedules = at_most(DRAWN_SCHEDULES);
-    shuttle::check_random(everything_at_once, schedules);
-    shuttle::check_pct(everything_at_once, schedules, 3);
-    println!("{}: {} schedules, drawn", thread_name(), 2 * schedules);
+    draw(everything_at_once);
 }

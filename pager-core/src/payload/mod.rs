@@ -44,5 +44,6 @@ pub(crate) use entry::{Entry, PayloadForm};
 pub use joined::Payload;
 pub(crate) use memory::Memory;
 pub use shared::{Shared, SharedBytes};
+pub(crate) use view::Shown;
 pub use view::View;
 pub use waiting::Hint;

@@ -30,16 +30,77 @@ use crate::sync::lock;
 /// what they showed.
 pub struct View<T = u64> {
     /// `None` for an empty one.
-    pinned: Option<Pinned>,
+    held: Option<Held>,
     _elements: PhantomData<T>,
+}
+
+/// What keeps the bytes of a view where they are.
+#[derive(Clone)]
+enum Held {
+    Payload(Pinned),
+    Other(OfOther),
+}
+
+/// Memory that is no payload's and never changes, with what it is counted as.
+pub(crate) trait Shown: Send + Sync {
+    /// All of it.
+    fn shown(&self) -> &[u8];
+
+    /// Whether this is the process that made it.
+    fn is_own(&self) -> bool;
+}
+
+/// Bytes of such memory.
+#[derive(Clone)]
+struct OfOther {
+    /// There until this is dropped.
+    owner: Option<Arc<dyn Shown>>,
+    range: Range<usize>,
 }
 
 impl<T: Pod> View<T> {
     /// A view of these bytes, which are whole elements and lie aligned.
     pub(crate) fn new(pinned: Option<Pinned>) -> Self {
         Self {
-            pinned,
+            held: pinned.map(Held::Payload),
             _elements: PhantomData,
+        }
+    }
+}
+
+impl View<u8> {
+    /// A view of bytes `range` of what `owner` shows.
+    pub(crate) fn of_shown(owner: Arc<dyn Shown>, range: Range<usize>) -> Self {
+        let owner = Some(owner);
+        Self {
+            held: Some(Held::Other(OfOther { owner, range })),
+            _elements: PhantomData,
+        }
+    }
+}
+
+impl<T> View<T> {
+    fn bytes(&self) -> &[u8] {
+        match &self.held {
+            Some(Held::Payload(pinned)) => pinned.bytes(),
+            Some(Held::Other(other)) => other.bytes(),
+            None => &[],
+        }
+    }
+}
+
+impl OfOther {
+    fn bytes(&self) -> &[u8] {
+        let all = self.owner.as_ref().map_or(&[][..], |owner| owner.shown());
+        all.get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+impl Drop for OfOther {
+    fn drop(&mut self) {
+        // In a forked child it is the parent's, whose locks may be held.
+        if self.owner.as_ref().is_some_and(|owner| !owner.is_own()) {
+            std::mem::forget(self.owner.take());
         }
     }
 }
@@ -47,7 +108,7 @@ impl<T: Pod> View<T> {
 impl<T> Clone for View<T> {
     fn clone(&self) -> Self {
         Self {
-            pinned: self.pinned.clone(),
+            held: self.held.clone(),
             _elements: PhantomData,
         }
     }
@@ -57,8 +118,7 @@ impl<T: Pod> Deref for View<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        let pinned = self.pinned.as_ref();
-        pinned.map_or(&[], |pinned| bytemuck::cast_slice(pinned.bytes()))
+        bytemuck::cast_slice(self.bytes())
     }
 }
 
@@ -70,8 +130,7 @@ impl<T: Pod> AsRef<[T]> for View<T> {
 
 impl<T> fmt::Debug for View<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.pinned.as_ref().map_or(0, |pinned| pinned.range.len());
-        write!(f, "view of {len} bytes")
+        write!(f, "view of {} bytes", self.bytes().len())
     }
 }
 
@@ -79,6 +138,13 @@ impl<T> fmt::Debug for View<T> {
 impl From<View<u8>> for bytes::Bytes {
     fn from(view: View<u8>) -> Self {
         Self::from_owner(view)
+    }
+}
+
+#[cfg(feature = "arrow")]
+impl From<View<u8>> for arrow_buffer::Buffer {
+    fn from(view: View<u8>) -> Self {
+        bytes::Bytes::from_owner(view).into()
     }
 }
 
@@ -236,7 +302,7 @@ impl<B: Backend> Entry<B> {
     }
 
     /// Whether some of `range` is queued, or on its way.
-    pub(super) fn is_coming(&self, range: &Range<usize>) -> bool {
+    pub(crate) fn is_coming(&self, range: &Range<usize>) -> bool {
         match &*lock(&self.state) {
             State::Stored(pieces) => pieces.is_coming(range),
             State::Leaving(_) => true,

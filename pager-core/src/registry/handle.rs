@@ -212,6 +212,13 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             .is_ok_and(|entry| range.is_empty() || entry.is_resident(&Self::bytes_of(&range)))
     }
 
+    /// Whether all of it is in memory, or some of it on its way.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        let range = 0..self.len_bytes();
+        self.own_entry()
+            .is_ok_and(|entry| entry.is_resident(&range) || entry.is_coming(&range))
+    }
+
     /// Begins to bring the payload back into memory, and is ready when it is there, or
     /// when it will not come by itself: without a budget or threads to serve it, without
     /// room, or if it cannot be read. A view or a read is then next; it waits only in the

@@ -4,6 +4,7 @@
 //! mod       Registry, and the questions one may ask it
 //! pageout   the way in: into memory under a budget, or straight to the backend
 //! pageout_with  the same of bytes that do not exist yet
+//! segment   the same of buffers that spills have filled
 //! handle    Handle: the caller's side of read, take, prefetch, drop
 //! home      a way to the registry that threads do not share
 //! table     the live handles
@@ -16,6 +17,7 @@ mod handle;
 mod home;
 mod pageout;
 mod pageout_with;
+mod segment;
 mod stats;
 pub(crate) mod table;
 #[cfg(all(test, pager_shuttle))]
@@ -33,6 +35,7 @@ use table::Table;
 pub use handle::Handle;
 pub(crate) use home::Home;
 pub use pageout::{PageoutOptions, Reuse};
+pub(crate) use segment::{Admitted, SegmentDoor};
 pub use stats::{HandleInfo, Stats};
 
 use crate::backend::Backend;
@@ -81,6 +84,7 @@ pub(crate) struct Shared<B> {
 }
 
 impl<B> Shared<B> {
+    /// The engine of its budget.
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         self.residency.engine()
     }
@@ -110,6 +114,16 @@ impl<B: Backend> Registry<B> {
             homes: Arc::new(Homes::new(&shared)),
             shared,
         }
+    }
+
+    /// The engine of its budget.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.shared.engine()
+    }
+
+    /// Whether this is the process that made it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.shared.owner.is_current()
     }
 
     /// The memory budget of the registry: one of zero, unless it was given another.

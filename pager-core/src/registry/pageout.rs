@@ -334,7 +334,7 @@ impl<B: Backend> Registry<B> {
         Ok(self.register_stored(form, stored?, claim))
     }
 
-    fn register_stored<T>(
+    pub(super) fn register_stored<T>(
         &self,
         form: PayloadForm,
         slot: B::Slot,
