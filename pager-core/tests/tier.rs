@@ -1,6 +1,7 @@
 //! Encoded payloads that stay in memory before they go to the device: within the budget,
 //! out of the way when that is wanted, and none of them lost.
 
+#![cfg(feature = "codec")]
 #![cfg(not(miri))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

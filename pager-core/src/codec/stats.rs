@@ -144,6 +144,24 @@ pub(super) struct SchemeCounters {
     pub(super) decode_nanos: Counter,
 }
 
+/// What the tier has done.
+#[derive(Debug, Default)]
+pub(super) struct TierCounters {
+    /// Portions that ever came, and their bytes.
+    pub(super) came: Counter,
+    pub(super) came_bytes: Counter,
+    /// Bytes in memory now.
+    pub(super) kept_bytes: Counter,
+    /// Bytes that went on to the backend.
+    pub(super) moved_bytes: Counter,
+    /// Bytes that were read from memory, and from the backend.
+    pub(super) hit_bytes: Counter,
+    pub(super) missed_bytes: Counter,
+    /// What either kind of read has cost since that was last looked at.
+    pub(super) hit_nanos: Counter,
+    pub(super) missed_nanos: Counter,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -162,6 +180,18 @@ impl Counter {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         // Relaxed: a statistic.
         self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Counts one more, and returns how many there were.
+    pub(super) fn add_one(&self) -> u64 {
+        // Relaxed: a statistic.
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Begins again from zero.
+    pub(super) fn take(&self) -> u64 {
+        // Relaxed: a statistic.
+        self.0.swap(0, Ordering::Relaxed)
     }
 
     pub(super) fn get(&self) -> u64 {

@@ -19,11 +19,11 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::meter::Meter;
-use super::stats::Counter;
+use super::stats::TierCounters;
 use crate::budget::tiers::Reclaim;
 use crate::budget::{Bookkeeping, Outcome};
 use crate::memory::ChunkBuf;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Mutex, lock};
 use crate::{
     Arena, Backend, Error, Payload, Result, SizeClass, TransferCharge, TransferMemory, Window,
 };
@@ -35,7 +35,7 @@ const MOST_MOVES: usize = 4;
 const ADAPT_PERIOD: u64 = 32;
 
 /// What a read of the tier costs, in nanoseconds to a stored byte: that it is decoded.
-const DECODE_NANOS: u64 = 1;
+const DECODE_NANOS: usize = 1;
 
 /// Encoded portions in memory.
 pub(super) struct Tier<B: Backend> {
@@ -47,24 +47,6 @@ pub(super) struct Tier<B: Backend> {
     /// Oldest first; those that are gone are passed over.
     kept: Mutex<VecDeque<Weak<Cell<B::Slot>>>>,
     pub(super) counters: TierCounters,
-}
-
-/// What was done. Relaxed throughout: statistics.
-#[derive(Debug, Default)]
-pub(super) struct TierCounters {
-    /// Bytes in memory now.
-    pub(super) kept_bytes: Counter,
-    /// Bytes that ever came.
-    pub(super) came_bytes: Counter,
-    /// Bytes that went on to the backend.
-    pub(super) moved_bytes: Counter,
-    /// Bytes that were read from memory, and from the backend.
-    pub(super) hit_bytes: Counter,
-    pub(super) missed_bytes: Counter,
-    came: AtomicU64,
-    /// What either kind of read has cost since the share was looked at.
-    hit_nanos: AtomicU64,
-    missed_nanos: AtomicU64,
 }
 
 /// One stored portion, wherever it is.
@@ -179,8 +161,7 @@ impl<B: Backend> Tier<B> {
         counters.kept_bytes.add(len);
         counters.came_bytes.add(len);
         lock(&self.kept).push_back(Arc::downgrade(&cell));
-        // Relaxed: every so often is enough.
-        if counters.came.fetch_add(1, Ordering::Relaxed) % ADAPT_PERIOD == ADAPT_PERIOD - 1 {
+        if counters.came.add_one() % ADAPT_PERIOD == ADAPT_PERIOD - 1 {
             self.adapt();
         }
         TierSlot::Kept(cell)
@@ -189,9 +170,8 @@ impl<B: Backend> Tier<B> {
     /// Gives the tier more of the budget if reads of what has left it cost more than
     /// decoding what is in it, and less otherwise.
     fn adapt(&self) {
-        // Relaxed: an estimate.
-        let missed = self.counters.missed_nanos.swap(0, Ordering::Relaxed);
-        let hit = self.counters.hit_nanos.swap(0, Ordering::Relaxed);
+        let missed = self.counters.missed_nanos.take();
+        let hit = self.counters.hit_nanos.take();
         if let Some(memory) = self.memory.get()
             && missed != hit
         {
@@ -230,8 +210,7 @@ impl<B: Backend> Tier<B> {
                 len += range.len();
             }
             self.counters.hit_bytes.add(len);
-            let nanos = len as u64 * DECODE_NANOS;
-            self.counters.hit_nanos.fetch_add(nanos, Ordering::Relaxed);
+            self.counters.hit_nanos.add(len * DECODE_NANOS);
             return Ok(());
         }
         let slot = moved.ok_or_else(|| Error::lost(self.inner.name()))?;
@@ -250,10 +229,7 @@ impl<B: Backend> Tier<B> {
         let bytes = before - window.remaining_bytes();
         let time = transfer.done(bytes);
         self.counters.missed_bytes.add(bytes);
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.counters
-            .missed_nanos
-            .fetch_add(nanos, Ordering::Relaxed);
+        self.counters.missed_nanos.add_time(time);
         Ok(())
     }
 
