@@ -118,7 +118,11 @@ impl<T: Pod> Deref for View<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        bytemuck::cast_slice(self.bytes())
+        match self.bytes() {
+            // Of no bytes, nobody knows where they lie.
+            [] => &[],
+            bytes => bytemuck::cast_slice(bytes),
+        }
     }
 }
 
