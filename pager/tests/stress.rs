@@ -144,3 +144,26 @@ fn take(pager: &Pager, kept: Kept) {
     pager.take(kept.handle, &mut taken).unwrap();
     assert_eq!(taken, words(kept.seed, kept.len));
 }
+
+#[test]
+fn without_a_budget_those_who_make_bytes_do_not_wait_for_each_other() {
+    let Scratched { pager, root: _root } = scratched(BackendKind::File, Preset::Fast);
+    pager.set_budget(0).unwrap();
+    std::thread::scope(|scope| {
+        for worker in 0..4u8 {
+            let pager = &pager;
+            scope.spawn(move || {
+                let bytes = vec![worker; 2 << 20];
+                for _ in 0..16 {
+                    let made = pager.pageout_with(bytes.len(), |window| {
+                        window.copy_from(&bytes);
+                        Ok(())
+                    });
+                    let mut back = Vec::new();
+                    pager.take(made.unwrap(), &mut back).unwrap();
+                    assert_eq!(back, bytes);
+                }
+            });
+        }
+    });
+}

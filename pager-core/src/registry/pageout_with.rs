@@ -66,11 +66,12 @@ impl<B: Backend> Registry<B> {
         let (charge, freed) = engine.admit(held_bytes, Fit::NONE, options.wait)?;
         engine.keep_buffer(freed);
         let Some(charge) = charge else {
-            // It would never fit: counted as a transfer as far as such may be.
-            let transfer = engine.transfer_memory().try_hold(held_bytes);
+            // It would never fit: counted as far as such may be, and not as a buffer of a
+            // transfer, for the backend waits for one of those.
+            let workspace = engine.transfer_memory().try_keep_workspace(held_bytes);
             chunk.append(len_bytes, fill)?;
             let stored = self.store(&mut Payload::new(&mut [chunk]), claim);
-            drop(transfer);
+            drop(workspace);
             return stored;
         };
         chunk.append(len_bytes, fill)?;
