@@ -1,6 +1,8 @@
 //! Whole computations: the same result with and without spilling, in one process and in two,
 //! which share a scratch root; and what becomes of the one when the other is killed.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

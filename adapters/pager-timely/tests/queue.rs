@@ -1,6 +1,8 @@
 //! One queue of the engine, its policies, and a pager: every byte once, in order, unchanged,
 //! whatever the budget is and whoever is faster.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

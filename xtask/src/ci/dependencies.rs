@@ -68,6 +68,16 @@ pub(super) fn deny() -> anyhow::Result<Done> {
     call(&mut cargo(&[
         "deny", "check", "licenses", "bans", "sources",
     ]))?;
+    // Of what the engines depend on, known weaknesses are the engines' business.
+    call(&mut cargo(&[
+        "deny",
+        "--manifest-path",
+        super::adapters::MANIFEST,
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]))?;
     if !succeeds(&mut cargo(&["deny", "fetch", "db"])) {
         let why = "licences, duplicates and sources are right; advisories: no database to be had";
         return Ok(Done::Skipped(why.to_owned()));

@@ -4,6 +4,7 @@
 //! that the exit code is zero only if none failed. Refuses to install anything: that is the
 //! business of `.ci/run`.
 
+mod adapters;
 mod dependencies;
 mod nightly;
 mod packages;

@@ -3,7 +3,7 @@
 //! Guarantees that each checks something real: the tools it drives fail it. Refuses to pass in
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
-use super::{Done, Step, call, dependencies, nightly, packages, tidy};
+use super::{Done, Step, adapters, call, dependencies, nightly, packages, tidy};
 use crate::cargo::{FACADE, Metadata, cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
@@ -24,6 +24,13 @@ pub(super) const CHECKS: [Step; 9] = [
             "--check",
             "--manifest-path",
             "races/facade/Cargo.toml",
+        ])?;
+        passed(&[
+            "fmt",
+            "--all",
+            "--check",
+            "--manifest-path",
+            adapters::MANIFEST,
         ])
     }),
     ("tidy", || tidy::check().map(|()| Done::Passed)),
@@ -49,11 +56,12 @@ pub(super) const CHECKS: [Step; 9] = [
 pub(super) const TESTS: [Step; 1] = [("tests", || passed(&["test", "--workspace"]))];
 
 /// The library at its work.
-pub(super) const TRIALS: [Step; 8] = [
+pub(super) const TRIALS: [Step; 9] = [
     ("spill_sort, small", spill_sort),
     ("merge, verified", merge),
     ("bench-matrix, tiny", bench_matrix),
     ("under memory pressure", pressure),
+    ("adapters", adapters::check),
     ("races, bounded", || races(Some("4000"))),
     ("fuzzing, seconds", || nightly::fuzz(6)),
     ("ThreadSanitizer, stress", || {

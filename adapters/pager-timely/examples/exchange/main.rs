@@ -28,6 +28,9 @@ struct Args {
     /// MiB a second that the consumer takes; 0 for as many as it can
     #[arg(long, default_value_t = 300)]
     rate: u64,
+    /// Send everything at once, without looking at anything else
+    #[arg(long)]
+    burst: bool,
     /// Processes, connected on loopback: the first sends and the last receives
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     processes: u8,

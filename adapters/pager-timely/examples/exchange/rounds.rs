@@ -90,6 +90,9 @@ fn start(args: &Args, way: Way, part: u8, addresses: &str) -> anyhow::Result<Chi
         command.args([name, &value]);
     }
     command.arg("--scratch").arg(&args.scratch);
+    if args.burst {
+        command.arg("--burst");
+    }
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     started.context("cannot start a part")
 }

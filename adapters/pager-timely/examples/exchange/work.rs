@@ -78,10 +78,11 @@ pub(crate) fn run(args: &Args, part: u8) -> anyhow::Result<Report> {
     };
     let (builders, guards) = config.try_build_with(hooks).map_err(anyhow::Error::msg)?;
     let begun = Instant::now();
-    let (records, rate) = ((args.total_mib << 20) / RECORD_BYTES as u64, args.rate);
+    let records = (args.total_mib << 20) / RECORD_BYTES as u64;
+    let (rate, burst) = (args.rate, args.burst);
     let workers =
         timely::execute::execute_from(builders, guards, WorkerConfig::default(), move |worker| {
-            exchange(worker, records, rate)
+            exchange(worker, records, rate, burst)
         })
         .map_err(anyhow::Error::msg)?;
     let mut report = Report::default();
@@ -120,7 +121,7 @@ fn hooks(args: &Args, way: Way) -> anyhow::Result<(Hooks, Option<Spill>)> {
 
 /// The first worker sends, the last one receives; bytes that this one has received, and a
 /// sum of them that depends on their order.
-fn exchange(worker: &mut Worker, records: u64, rate_mib: u64) -> (u64, u64) {
+fn exchange(worker: &mut Worker, records: u64, rate_mib: u64, burst: bool) -> (u64, u64) {
     let last = worker.peers() as u64 - 1;
     let received = Rc::new(Cell::new((0u64, 0u64)));
     let sink = Rc::clone(&received);
@@ -144,9 +145,13 @@ fn exchange(worker: &mut Worker, records: u64, rate_mib: u64) -> (u64, u64) {
     });
     if worker.index() == 0 {
         let mut seed = 0x9e37_79b9_7f4a_7c15;
-        for _ in 0..records {
+        for index in 0..records {
             input.send(ByteBuf::from(record(&mut seed)));
-            worker.step();
+            // A message for each.
+            input.advance_to(index + 1);
+            if !burst {
+                worker.step();
+            }
         }
     }
     input.close();
