@@ -77,7 +77,6 @@ pub(crate) fn run(args: &Args, part: u8) -> anyhow::Result<Report> {
         },
     };
     let (builders, guards) = config.try_build_with(hooks).map_err(anyhow::Error::msg)?;
-    let begun = Instant::now();
     let records = (args.total_mib << 20) / RECORD_BYTES as u64;
     let (rate, burst) = (args.rate, args.burst);
     let workers =
@@ -87,11 +86,11 @@ pub(crate) fn run(args: &Args, part: u8) -> anyhow::Result<Report> {
         .map_err(anyhow::Error::msg)?;
     let mut report = Report::default();
     for received in workers.join() {
-        let (bytes, sum) = received.map_err(anyhow::Error::msg)?;
+        let (bytes, sum, wall) = received.map_err(anyhow::Error::msg)?;
         report.bytes += bytes;
         report.sum = report.sum.wrapping_add(sum);
+        report.wall = report.wall.max(wall);
     }
-    report.wall = begun.elapsed();
     report.cpu = cpu();
     report.peak_bytes = peak_bytes()?;
     if let Some(spill) = spill.filter(|_| std::env::var_os("EXCHANGE_STATS").is_some()) {
@@ -119,15 +118,16 @@ fn hooks(args: &Args, way: Way) -> anyhow::Result<(Hooks, Option<Spill>)> {
     })
 }
 
-/// The first worker sends, the last one receives; bytes that this one has received, and a
-/// sum of them that depends on their order.
-fn exchange(worker: &mut Worker, records: u64, rate_mib: u64, burst: bool) -> (u64, u64) {
+/// The first worker sends, the last one receives; bytes that this one has received, a sum of
+/// them that depends on their order, and how long it took from the first to the end.
+fn exchange(worker: &mut Worker, records: u64, rate_mib: u64, burst: bool) -> (u64, u64, Duration) {
     let last = worker.peers() as u64 - 1;
     let received = Rc::new(Cell::new((0u64, 0u64)));
+    let first = Rc::new(Cell::new(None));
+    let begun = Rc::clone(&first);
     let sink = Rc::clone(&received);
     let mut input = InputHandle::<u64, CapacityContainerBuilder<Vec<ByteBuf>>>::new();
     worker.dataflow(|scope| {
-        let mut begun = None;
         scope.input_from(&mut input).sink(
             Exchange::new(move |_: &ByteBuf| last),
             "consumer",
@@ -137,7 +137,9 @@ fn exchange(worker: &mut Worker, records: u64, rate_mib: u64, burst: bool) -> (u
                         let (bytes, sum) = sink.get();
                         let bytes = bytes + record.len() as u64;
                         sink.set((bytes, sum.wrapping_mul(31).wrapping_add(sum_of(&record))));
-                        wait_for(*begun.get_or_insert_with(Instant::now), bytes, rate_mib);
+                        let since = begun.get().unwrap_or_else(Instant::now);
+                        begun.set(Some(since));
+                        wait_for(since, bytes, rate_mib);
                     }
                 });
             },
@@ -156,7 +158,9 @@ fn exchange(worker: &mut Worker, records: u64, rate_mib: u64, burst: bool) -> (u
     }
     input.close();
     while worker.step_or_park(None) {}
-    received.get()
+    let (bytes, sum) = received.get();
+    let wall = first.get().map_or(Duration::ZERO, |since| since.elapsed());
+    (bytes, sum, wall)
 }
 
 /// As slow a consumer as was asked for.
