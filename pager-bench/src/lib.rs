@@ -50,9 +50,3 @@ pub const GIB: f64 = (1u64 << 30) as f64;
 pub fn bytes_of_gib(gib: f64) -> u64 {
     (gib * GIB) as u64
 }
-
-/// The example of the project's front page, compiled and run. Here, because what a product crate
-/// includes has to be in its package.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct FrontPage;

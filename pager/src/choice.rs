@@ -1,6 +1,6 @@
 //! [`BackendChoice`]: a backend by name, or whichever does its work here.
 //!
-//! The rules, in order; `docs/operations.md` explains them to whoever runs a program:
+//! The rules, in order; `docs/backends.md` explains them to whoever runs a program:
 //!
 //! 1. A backend that is not in the build is not chosen while the other is.
 //! 2. Swap, if nothing about it is worse than a note.

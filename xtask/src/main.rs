@@ -6,11 +6,13 @@
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod book;
 mod cargo;
 mod cgroup;
 mod child;
 mod ci;
 mod diagnose;
+mod files;
 mod interrupt;
 mod matrix;
 mod size;
@@ -27,6 +29,7 @@ enum Task {
     WithMemory(with_memory::Args),
     BenchMatrix(Box<matrix::Args>),
     Diagnose(diagnose::Args),
+    Book(book::Args),
     Ci(ci::Args),
 }
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
             Task::WithMemory(args) => with_memory::run(&args),
             Task::BenchMatrix(args) => matrix::run(&args),
             Task::Diagnose(args) => diagnose::run(&args),
+            Task::Book(args) => book::run(&args),
             Task::Ci(args) => ci::run(&args),
         };
         match code {

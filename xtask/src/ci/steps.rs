@@ -4,6 +4,7 @@
 //! silence what a machine cannot run: such a step is skipped with its reason.
 
 use super::{Done, Step, adapters, call, dependencies, nightly, packages, tidy};
+use crate::book::{self, Built};
 use crate::cargo::{FACADE, Metadata, cargo, executables, root, target_directory};
 use crate::cgroup::Cap;
 use crate::matrix;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What needs no test binary.
-pub(super) const CHECKS: [Step; 9] = [
+pub(super) const CHECKS: [Step; 10] = [
     ("format", || {
         passed(&["fmt", "--all", "--check"])?;
         // Workspaces of their own.
@@ -34,6 +35,7 @@ pub(super) const CHECKS: [Step; 9] = [
         ])
     }),
     ("tidy", || tidy::check().map(|()| Done::Passed)),
+    ("book", book),
     ("dependencies", dependencies::check),
     ("licences and duplicates", dependencies::deny),
     ("least compiler", dependencies::least_compiler),
@@ -165,6 +167,15 @@ fn documentation() -> anyhow::Result<Done> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
     call(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
+}
+
+fn book() -> anyhow::Result<Done> {
+    Ok(match book::checked_and_built()? {
+        Built::Page(_) => Done::Passed,
+        Built::NoTool => {
+            Done::Skipped("links and snippets are right; no mdBook to build it".into())
+        }
+    })
 }
 
 fn spill_sort() -> anyhow::Result<Done> {

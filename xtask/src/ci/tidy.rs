@@ -1,15 +1,14 @@
 //! House rules that no compiler checks.
 //!
 //! Guarantees that each Rust file opens with `//!`, that none is over 400 lines (tests aside),
-//! that no text holds characters that look like something else, that none names a path of the
-//! machine it was written on, and that each link from a document to a file finds it. Refuses nothing else: taste is for reviews.
+//! that no text holds characters that look like something else, and that none names a path of the
+//! machine it was written on. Refuses nothing else: taste is for reviews, links are the book's.
 
-use crate::cargo;
+use crate::{cargo, files};
 use anyhow::{Context, ensure};
 use pager_tool::{print, warn};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// The longest a file may be, without its tests.
 const LINES_AT_MOST: usize = 400;
@@ -29,27 +28,16 @@ const MACHINE_PATHS: [&str; 4] = [
 /// When a rule is broken, or the files cannot be listed or read.
 pub(crate) fn check() -> anyhow::Result<()> {
     let root = cargo::root();
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(&root)
-        .output()
-        .context("cannot run git")?;
-    ensure!(output.status.success(), "git cannot list the files");
     let (mut offences, mut count) = (0, 0);
-    for name in String::from_utf8_lossy(&output.stdout).lines() {
-        let path = Path::new(name);
+    for path in files::ours()? {
         let kind = path.extension().unwrap_or_default().to_string_lossy();
-        // A file that is listed and not there was deleted and not yet committed.
-        if !TEXT.contains(&&*kind) || !root.join(path).is_file() {
+        if !TEXT.contains(&&*kind) {
             continue;
         }
         count += 1;
-        let text = fs::read_to_string(root.join(path)).with_context(|| name.to_owned())?;
-        let mut offences_here = offences_of(path, &text);
-        if kind == "md" {
-            offences_here.extend(dead_links(&root.join(path), &text));
-        }
-        for offence in offences_here {
+        let name = path.display();
+        let text = fs::read_to_string(root.join(&path)).with_context(|| name.to_string())?;
+        for offence in offences_of(&path, &text) {
             warn(format_args!("{name}: {offence}"));
             offences += 1;
         }
@@ -84,18 +72,6 @@ fn offences_of(path: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Links of a document to files that are not there. What is on the web is not looked at.
-fn dead_links(document: &Path, text: &str) -> Vec<String> {
-    let directory = document.parent().unwrap_or(document);
-    text.split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split([')', '#']).next())
-        .filter(|target| !target.is_empty() && !target.contains(':'))
-        .filter(|target| !directory.join(target).exists())
-        .map(|target| format!("links to {target}, which is not there"))
-        .collect()
-}
-
 /// Lines before the unit tests, which end a file. Tests in a file of their own shorten nothing.
 fn lines_without_tests(text: &str) -> usize {
     let mut lines = text.lines().peekable();
@@ -127,7 +103,7 @@ fn is_surprise(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{MACHINE_PATHS, dead_links, offences_of};
+    use super::{MACHINE_PATHS, offences_of};
     use std::path::Path;
 
     fn count(path: &str, text: &str) -> usize {
@@ -152,17 +128,6 @@ mod tests {
         assert_eq!(count("src/a.rs", &tests), 0);
         let elsewhere = format!("//! A.\n#[cfg(test)]\nmod tests;\n{}", "\n".repeat(400));
         assert_eq!(count("src/a.rs", &elsewhere), 1);
-    }
-
-    #[test]
-    fn a_link_to_a_file_that_is_not_there_is_an_offence_and_one_to_the_web_is_not() {
-        let here = crate::cargo::root().join("README.md");
-        let dead = |text| dead_links(&here, text).len();
-        assert_eq!(
-            dead("[a](Cargo.toml) [b](xtask/#x) [c](#x) [d](https://x.org/y)"),
-            0
-        );
-        assert_eq!(dead("[a](no-such-file.md) [b](no/such/file.md#x)"), 2);
     }
 
     #[test]
