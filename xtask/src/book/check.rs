@@ -14,7 +14,7 @@ const GLOSSARY: &str = "docs/glossary.md";
 /// The most words that a reader has to learn.
 const WORDS_AT_MOST: usize = 30;
 /// What has the snippets compiled and run, by including the documents.
-const SNIPPETS: &str = "pager-book/src/lib.rs";
+const SNIPPETS: &str = "docs/snippets/src/lib.rs";
 /// What may follow the language of a Rust snippet. All of these are compiled.
 const COMPILED: [&str; 3] = ["no_run", "should_panic", "compile_fail"];
 
@@ -98,7 +98,7 @@ fn dead_links<'a>(
 
 /// Snippets that nobody compiles.
 fn loose_snippets(path: &Path, document: &Document, snippets: &str) -> Vec<(usize, String)> {
-    let is_included = snippets.contains(&format!("\"../../{}\"", path.display()));
+    let is_included = snippets.contains(&format!("\"../../../{}\"", path.display()));
     let mut found = Vec::new();
     for snippet in &document.snippets {
         if snippet.said.is_empty() {
@@ -157,8 +157,8 @@ mod tests {
     /// What is wrong with the good documents and these, which come in their place.
     fn wrong(others: &[(&str, &str)]) -> Vec<String> {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("pager-book/src")).unwrap();
-        let included = "#[doc = include_str!(\"../../README.md\")]\n";
+        fs::create_dir_all(root.path().join("docs/snippets/src")).unwrap();
+        let included = "#[doc = include_str!(\"../../../README.md\")]\n";
         fs::write(root.path().join(super::SNIPPETS), included).unwrap();
         fs::write(root.path().join("x.txt"), "x").unwrap();
         let mut documents = BTreeMap::new();
@@ -223,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             in_b("rust"),
-            ["docs/b.md:2: pager-book/src/lib.rs does not compile it"]
+            ["docs/b.md:2: docs/snippets/src/lib.rs does not compile it"]
         );
         let ignored = wrong(&[("README.md", "# R\n```rust,ignore\n1\n```\n")]);
         assert_eq!(ignored, ["README.md:2: a Rust snippet is marked ignore"]);

@@ -15,12 +15,13 @@ macro_rules! documents {
 }
 
 documents! {
-    FrontPage: "../../README.md";
-    Start: "../../docs/start.md";
-    Backends: "../../docs/backends.md";
-    Budgets: "../../docs/budgets.md";
-    Codecs: "../../docs/codecs.md";
-    Trouble: "../../docs/trouble.md";
-    WritingABackend: "../../docs/writing-a-backend.md";
-    WritingAnAdapter: "../../docs/writing-an-adapter.md";
+    FrontPage: "../../../README.md";
+    Start: "../../../docs/start.md";
+    Backends: "../../../docs/backends.md";
+    Budgets: "../../../docs/budgets.md";
+    Streams: "../../../docs/streams.md";
+    Codecs: "../../../docs/codecs.md";
+    Trouble: "../../../docs/trouble.md";
+    WritingABackend: "../../../docs/writing-a-backend.md";
+    WritingAnAdapter: "../../../docs/writing-an-adapter.md";
 }
