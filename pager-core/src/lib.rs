@@ -1,17 +1,40 @@
-//! The paging contract of **pager**: what a backend must do, who owns a payload
-//! that was paged out, and the memory in which payloads travel.
+//! The contract of **pager**: a memory **budget** over any store of payloads.
 //!
-//! You hold columns as chunks of words (`Vec<u64>`, typically 2 MiB) that will
-//! not be touched for a while. [`Registry::pageout`] takes their words away and
-//! returns a [`Handle`]; [`Handle::read_at`] copies a range back, and
+//! *Budget.* A [`Residency`] bounds what is held in memory, over one [`Registry`] or several. A
+//! payload that is paged out stays in memory until the budget wants its room; background threads
+//! then write the coldest through the [`Backend`] beneath. A budget of zero stores at once.
+//!
+//! *What.* You hold columns as chunks (`Vec<u64>`, typically 2 MiB) that will not be touched
+//! for a while. [`Registry::pageout`] takes their content away and returns a [`Handle`];
+//! [`Handle::read_at`] copies a range back, [`Handle::view`] shows it where it lies, and
 //! [`Handle::take`] brings everything back and frees the storage.
 //!
-//! Depend on this crate together with one backend crate (`pager-swap`,
-//! `pager-file`) for no dispatch at all, or on the facade crate `pager` to choose
-//! at run time. Implement [`Backend`] to store payloads elsewhere, and run the
-//! conformance suite of `pager-testkit` against it.
+//! *How.* Over a backend of your own or of `pager-swap` or `pager-file`:
 //!
-//! Not for durable data: a payload lives as long as its process.
+//! ```
+//! # mod in_memory { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_memory.inc")); }
+//! # use in_memory::InMemory;
+//! use pager_core::{Registry, Residency};
+//!
+//! let budget = Residency::builder().budget_bytes(64 << 20).build();
+//! let registry = Registry::with_residency(InMemory, &budget);
+//!
+//! let mut column: Vec<u64> = (0..1000).collect();
+//! let handle = registry.pageout(std::slice::from_mut(&mut column))?;
+//! let mut part = Vec::new();
+//! handle.read_at(500, 2, &mut part)?;
+//! assert_eq!(part, [500, 501]);
+//! # Ok::<(), pager_core::Error>(())
+//! ```
+//!
+//! *When.* You want one backend and no dispatch, or you write a backend: implement [`Backend`]
+//! and run the conformance suite of `pager-testkit` against it (`docs/writing-a-backend.md` in
+//! the repository; `docs/budgets.md` has budgets, groups and accounts).
+//!
+//! *When not.* The backend is chosen at run time: that is the crate `pager-out-of-core`. Data
+//! must be durable: a payload lives as long as its process.
+//!
+//! # Forked children
 //!
 //! A forked child owns nothing of this. [`Registry::pageout`] and every operation
 //! on a [`Handle`] say [`Error::ForeignProcess`], an [`Arena`] hands nothing out, and

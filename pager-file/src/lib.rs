@@ -1,16 +1,17 @@
 //! A [pager](pager_core) backend that keeps payloads in scratch files.
 //!
-//! Use it where data is larger than memory and there is a disk: payloads leave
-//! memory for good, whatever swap the machine has. Not for durable data: the
-//! files are removed when the process ends, or by the next one if it was killed.
+//! *Budget.* What exceeds the memory budget of a [`Residency`](pager_core::Residency) leaves
+//! memory for good, whatever swap the machine has. The disk has a bound of its own:
+//! [`quota_bytes`](FileConfig::quota_bytes).
 //!
 //! ```
-//! use pager_core::Registry;
+//! use pager_core::{Registry, Residency};
 //! use pager_file::{FileBackend, FileConfig};
 //!
+//! let budget = Residency::builder().budget_bytes(64 << 20).build();
 //! let scratch = tempfile::tempdir_in("/var/tmp")?;
 //! let config = FileConfig::new(scratch.path()).quota_bytes(1 << 30);
-//! let registry = Registry::new(FileBackend::open(config)?);
+//! let registry = Registry::with_residency(FileBackend::open(config)?, &budget);
 //!
 //! let handle = registry.pageout(&mut [vec![7; 1000], vec![8; 1000]])?;
 //! let mut words = Vec::new();
@@ -19,11 +20,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The scratch root must be on a disk and no symbolic link; who owns it, and who else
-//! may write to it, does not matter, for what is made in it is private by itself;
-//! [`FileConfig::from_env`] takes it from `PAGER_SCRATCH`, or `/var/tmp`. Linux
-//! is the production target; elsewhere on Unix it works with fewer means, and on
-//! other systems opening says [`Unsupported`](pager_core::Error::Unsupported).
+//! *How.* Payloads lie in a few large files without names, are moved 2 MiB at a time by direct
+//! I/O where the file system has it, and are checked block by block when they come back.
+//! [`FileSet`] spreads them over several directories. The feature `encryption` encrypts them.
+//!
+//! *When.* There is a disk, and data is larger than memory; or there is no swap, as in most
+//! containers.
+//!
+//! *When not.* Data must be durable: files are removed when the process ends, or by the next
+//! one if it was killed. The scratch root is memory (tmpfs): that is refused.
+//!
+//! The root must be no symbolic link; who owns it, and who else may write to it, does not
+//! matter, for what is made in it is private by itself. [`FileConfig::from_env`] takes it from
+//! `PAGER_SCRATCH`, or `/var/tmp`. Linux is the production target; elsewhere on Unix it works
+//! with fewer means, and on other systems opening says
+//! [`Unsupported`](pager_core::Error::Unsupported). How to operate it is in
+//! `docs/operations.md` of the repository.
 //!
 //! ```text
 //! config    where files live, how they are laid out, how large they get

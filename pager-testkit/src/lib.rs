@@ -1,9 +1,14 @@
 //! What every backend of **pager** is held to, and the tools of its tests.
 //!
-//! Add this to the dev-dependencies of a crate that implements
-//! [`Backend`], or that uses one and wants to see it fail. Stamp
-//! the conformance suite onto each of its modes, then drive random operations against
-//! the [`model`]:
+//! *Budget.* Each guarantee holds with and without one: give the suite a registry with the
+//! budgets that your users will set ([`Registry::with_residency`]).
+//!
+//! *What.* One named check for each [`Guarantee`], random operations against a [`model`],
+//! backends that fail ([`FaultyBackend`]) or wait ([`GatedBackend`]), and system calls that
+//! fail by plan ([`syscalls`]).
+//!
+//! *How.* Add this to the dev-dependencies of a crate that implements [`Backend`], and stamp
+//! the suite onto each of its modes:
 //!
 //! ```
 //! use pager_core::Registry;
@@ -17,12 +22,12 @@
 //! }
 //! ```
 //!
-//! A medium that fails is a [`FaultyBackend`] around a backend, an order of events is a
-//! [`GatedBackend`], and a system call that fails is a plan of [`syscalls`].
+//! *When.* You write a backend or a wrapper, or you want to see what your program does when one
+//! fails. `docs/writing-a-backend.md` in the repository has a complete backend that passes.
 //!
-//! Not for programs: depending on this crate compiles the question "may this call be
-//! made?" into every system call of pager (feature `fault-hooks` of `pager-core`).
-//! Nothing that measures may depend on it.
+//! *When not.* In programs: depending on this crate compiles the question "may this call be
+//! made?" into every system call of pager (feature `fault-hooks` of `pager-core`). Nothing that
+//! measures may depend on it.
 //!
 //! ```text
 //! conformance      the guarantees, one check each, and the macro that stamps them

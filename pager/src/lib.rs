@@ -1,47 +1,45 @@
-//! Out-of-core paging of `u64` columns: say what is cold, read a range of it,
-//! take it back. This crate is the facade over the backends of **pager**; it
-//! chooses between them at run time.
+//! More columns than memory: set a **budget**, say what is cold, read a range of it, take it
+//! back.
 //!
-//! You hold columns as chunks of words (`Vec<u64>`, typically 2 MiB) that will
-//! not be touched for a while. [`Pager::pageout`] takes their words away and
-//! returns a [`Handle`]; [`Pager::read_at`] copies a range back, and
-//! [`Pager::take`] brings everything back and frees the storage.
+//! *Budget.* A [`Pager`] holds so many bytes in memory, and no more: what
+//! [`budget_bytes`](PagerBuilder::budget_bytes) says, or an eighth of what the process may use.
+//! [`Pager::pageout`] takes the content of chunks (`Vec<u64>`, typically 2 MiB) away and returns
+//! a [`Handle`]. It is a promise, not a write: the content stays in memory until the budget wants
+//! its room. What is taken or dropped before is never written.
 //!
 //! ```
-//! use pager::{BackendKind, Pager};
+//! use pager::Pager;
 //!
-//! let pager = Pager::new();
+//! let pager = Pager::builder().budget_bytes(64 << 20).build()?;
 //! let mut column: Vec<u64> = (0..1 << 18).collect();
-//! let handle = pager.options().backend(BackendKind::Swap).pageout(std::slice::from_mut(&mut column))?;
-//! assert!(column.is_empty());
+//! let handle = pager.pageout(std::slice::from_mut(&mut column))?; // `column` is empty now
 //!
 //! let mut part = Vec::new();
-//! pager.read_at(&handle, 1000, 2, &mut part)?;
+//! pager.read_at(&handle, 1000, 2, &mut part)?; // a range comes back
 //! assert_eq!(part, [1000, 1001]);
 //!
-//! pager.take(handle, &mut column)?;
+//! pager.take(handle, &mut column)?; // everything comes back, the storage is free
 //! assert_eq!(column.len(), 1 << 18);
 //! # Ok::<(), pager::Error>(())
 //! ```
 //!
-//! * A [`Pager`] is a value; the [free functions](global) work on one for the
-//!   whole process.
-//! * Two backends, each behind a cargo feature of its name, both on by default:
-//!   `swap` keeps payloads in anonymous memory and has the kernel move them,
-//!   `file` keeps them in scratch files. Asking for one that is not in the build
-//!   is [`Error::BackendDisabled`].
-//! * Feature `codec` (off by default): what is stored is encoded on its way, and
-//!   integer columns shrink three to thirty times; see `PagerBuilder::codec`.
-//! * Features `tracing`, `metrics` and `serde` (off by default): spans and events,
-//!   figures for dashboards, `stats()` as JSON; see `docs/operations.md`.
-//! * [`Pager::set_backend`] affects later page-outs only: a handle stays with the
-//!   backend that made it.
-//! * Data that must outlive the process does not belong here: nothing is durable.
-//! * A forked child may drop, leak or forget what it has inherited, call `exec`,
-//!   or end, even if threads of its parent were in the middle of an operation:
-//!   see [below](#forked-children).
-//! * A program with one backend can depend on `pager-core` and that backend and
-//!   have no dispatch at all.
+//! *How.* Two backends, each a cargo feature, both on by default: `swap` has the kernel move
+//! anonymous memory, `file` writes scratch files; [`BackendKind::recommended`] asks the
+//! machine. A [`View`] shows a range where it lies, a [`Spill`] is a stream, a [`Group`] has a
+//! quota. Features that are off by default: `codec` (store less), `encryption`, `pressure` (the
+//! budget gives way), `bytes`, `arrow`, `tracing`, `metrics`, `serde`.
+//!
+//! *When.* Data is written once, cold for a while, and read back in large pieces by the same
+//! process: sorted runs, hash partitions, arrangements, column caches.
+//!
+//! *When not.* Data must survive the process: nothing is durable. Payloads are of a few hundred
+//! bytes. There is memory enough. Data is shared with another process: a [forked
+//! child](#forked-children) owns nothing of it.
+//!
+//! The [free functions](global) work on one pager for the whole process. A program with one
+//! backend can depend on `pager-core` and that backend, and has no dispatch at all. The book is
+//! in the repository: `docs/start.md` to begin, `docs/backends.md`, `docs/budgets.md`,
+//! `docs/operations.md`, `docs/trouble.md`.
 //!
 //! # Forked children
 //!
