@@ -169,8 +169,8 @@ pub enum Error {
         /// Name of the backend.
         backend: &'static str,
     },
-    /// The platform cannot do what was asked.
-    #[error("{backend}: {what} is not supported on this platform")]
+    /// The platform, or the mode that was asked for, cannot do it.
+    #[error("{backend}: {what} is not supported")]
     Unsupported {
         /// Name of the backend.
         backend: &'static str,

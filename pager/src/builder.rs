@@ -318,7 +318,7 @@ impl PagerBuilder {
     pub fn build(mut self) -> Result<Pager> {
         if self.shared_budget.is_some() && self.has_own_budget {
             return Err(Error::Contradiction {
-                what: "a shared budget, and the size, watermarks, threads, account or pressure of one of its own",
+                what: "a shared budget has no size, watermarks, threads, account or pressure of its own",
             });
         }
         self.check_encryption()?;
