@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use shuttle::thread;
 
-use crate::Residency;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Backend, Payload, Result, Usage, Window};
 use crate::{Handle, Registry};
+use crate::{Residency, View};
 
 const WORDS: [u64; 3] = [11, 22, 33];
 
@@ -286,6 +286,91 @@ fn a_take_races_the_drop_of_what_was_fetched() {
 #[test]
 fn a_read_and_a_take_race_the_drop_of_what_was_fetched() {
     race(Scene::fetched, Residency::drop_one, read_and_take);
+}
+
+/// As [`race`], with room for the copy that a view of what is stored is.
+fn race_views(
+    prepare: fn(&Scene) -> Handle<Yielding>,
+    background: fn(&Residency),
+    caller: fn(Handle<Yielding>),
+) {
+    exhaust(move || {
+        let scene = Scene::new();
+        scene.residency.change_budget(32 << 10);
+        let handle = prepare(&scene);
+        let background = scene.background(background);
+        caller(handle);
+        background.join().expect("no panic");
+        scene.assert_empty();
+    });
+}
+
+fn view(handle: &Handle<Yielding>) -> View {
+    let view = handle.view(1..3).expect("there is room");
+    assert_eq!(*view, WORDS[1..]);
+    view
+}
+
+/// What is taken while it is looked at stays where it is looked at.
+fn view_and_take(handle: Handle<Yielding>) {
+    let first = view(&handle);
+    let second = first.clone();
+    take(handle);
+    assert_eq!(*first, WORDS[1..]);
+    drop(first);
+    assert_eq!(*second, WORDS[1..]);
+}
+
+fn view_and_drop(handle: Handle<Yielding>) {
+    let view = view(&handle);
+    drop(handle);
+    assert_eq!(*view, WORDS[1..]);
+}
+
+#[test]
+fn a_view_and_a_take_race_a_write_and_the_drop_of_its_copy() {
+    race_views(Scene::pageout, write_and_drop, view_and_take);
+}
+
+#[test]
+fn a_view_and_a_drop_race_a_write_and_the_drop_of_its_copy() {
+    race_views(Scene::pageout, write_and_drop, view_and_drop);
+}
+
+#[test]
+fn a_view_and_a_take_race_the_drop_of_a_clean_copy() {
+    race_views(Scene::clean, Residency::drop_one, view_and_take);
+}
+
+#[test]
+fn a_view_and_a_drop_race_a_fetch() {
+    race_views(awaiting_fetch, Residency::step, view_and_drop);
+}
+
+#[test]
+fn a_view_and_a_take_race_the_drop_of_what_was_fetched() {
+    race_views(Scene::fetched, Residency::drop_one, view_and_take);
+}
+
+#[test]
+fn views_of_one_payload_race_each_other_and_what_drops_it() {
+    draw(|| {
+        let scene = Scene::new();
+        scene.residency.change_budget(32 << 10);
+        let handle = Arc::new(scene.clean());
+        let looking = [(); 2].map(|()| {
+            let handle = Arc::clone(&handle);
+            thread::spawn(move || view(&handle))
+        });
+        let background = scene.background(Residency::drop_one);
+        drop(handle);
+        let views = looking.map(|looks| looks.join().expect("no panic"));
+        background.join().expect("no panic");
+        scene.residency.drop_one();
+        assert!(views.iter().all(|view| **view == WORDS[1..]));
+        drop(views);
+        scene.assert_empty();
+    });
 }
 
 #[test]
