@@ -199,6 +199,10 @@ impl<B: Backend> SpillReader<B> {
                     return Ok(true);
                 }
                 Found::Stored(handle, ahead) => {
+                    if matches!(patience, Patience::Task(_)) {
+                        // Before those that come after it: it is what is waited for.
+                        handle.prefetch();
+                    }
                     self.source = Source::Stored(handle, None);
                     ahead.iter().for_each(|next| next.prefetch());
                 }
