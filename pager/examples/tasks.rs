@@ -3,8 +3,10 @@
 //!
 //!     cargo run --release -p pager-out-of-core --example tasks
 //!
-//! No runtime is required: `poll_fetch` and `poll_frame` wake whatever polls them. Page-outs
-//! may wait for a device, so they are for threads that may be blocked.
+//! No runtime is required: `poll_fetch` and `poll_frame` wake whatever polls them. They fetch
+//! within the share of the budget that read-ahead has, some 10 MiB for each stream here; with
+//! less, a reader reads by itself. Page-outs may wait for a device, so they are for threads
+//! that may be blocked.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use pager::{BackendKind, Handle, Pager, SpillReader, SpillWriter};
 
-const STREAMS: u64 = 3;
-const FRAMES: u64 = 400;
+const STREAMS: u64 = 2;
+const FRAMES: u64 = 1000;
 const FRAME_BYTES: usize = 100_000;
 const COLUMNS: u64 = 12;
 const LEN: u64 = 1 << 18;
@@ -32,7 +34,7 @@ fn main() -> anyhow::Result<()> {
 async fn tasks() -> anyhow::Result<Duration> {
     let pager = Pager::builder()
         .backend(BackendKind::File)
-        .budget_bytes(32 << 20)
+        .budget_bytes(96 << 20)
         .build()?;
     let pager = Arc::new(pager);
     let maker = Arc::clone(&pager);
@@ -47,11 +49,7 @@ async fn tasks() -> anyhow::Result<Duration> {
         let writing = tokio::task::spawn_blocking(move || write(writer, number));
         streams.push((tokio::spawn(read(reader, number)), writing));
     }
-    let sums = columns.into_iter().map(|column| tokio::spawn(sum(column)));
-    let mut total = 0;
-    for sum in sums.collect::<Vec<_>>() {
-        total += sum.await??;
-    }
+    let total = tokio::spawn(sum(columns)).await??;
     for (reading, writing) in streams {
         writing.await??;
         ensure!(reading.await?? == FRAMES, "a stream is not whole");
@@ -74,14 +72,18 @@ fn columns(pager: &Pager) -> Result<Vec<Handle>, pager::Error> {
         .collect()
 }
 
-/// Waits until the column has come; then the view does not wait. A column that is there
+/// Waits until each column has come; then the view does not wait. A column that is there
 /// already costs no turn of the worker.
-async fn sum(column: Handle) -> Result<u64, pager::Error> {
-    if !column.is_resident(0..column.len()) {
-        poll_fn(|context| column.poll_fetch(context)).await;
+async fn sum(columns: Vec<Handle>) -> Result<u64, pager::Error> {
+    let mut total = 0;
+    for column in columns {
+        if !column.is_resident(0..column.len()) {
+            poll_fn(|context| column.poll_fetch(context)).await;
+        }
+        let view = column.view(0..column.len())?;
+        total += view.iter().sum::<u64>();
     }
-    let view = column.view(0..column.len())?;
-    Ok(view.iter().sum())
+    Ok(total)
 }
 
 fn write(mut writer: SpillWriter, number: u64) -> Result<(), pager::Error> {

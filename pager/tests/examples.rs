@@ -15,6 +15,8 @@ fn every_example_runs_to_its_end() {
         "hash_partition",
         "merge_runs",
         "readers",
+        "stream",
+        "tasks",
         "views",
     ] {
         // Built first: tests alone do not build examples.
