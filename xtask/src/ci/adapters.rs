@@ -23,8 +23,10 @@ pub(super) fn check() -> anyhow::Result<Done> {
     call(&mut inside("test", &["--workspace"])?)?;
     let mut doc = inside("doc", &["--workspace", "--no-deps"])?;
     call(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    let mut build = inside("build", &["-p", "pager-timely", "--example", "exchange"])?;
+    let mut build = inside("build", &["--workspace", "--examples"])?;
     let found = executables_of(&mut build)?;
+    let arrange = found.get("arrange").context("no arrange was built")?;
+    call(Command::new(arrange).args(["--million", "1", "--budget-mib", "8"]))?;
     let exchange = found.get("exchange").context("no exchange was built")?;
     for processes in ["1", "2"] {
         let size = ["--total-mib", "64", "--rate", "0", "--burst"];
