@@ -124,6 +124,23 @@ fn every_step_of_a_payload_is_told_with_its_fields() {
         .find(|(_, fields)| fields.contains_key("state"));
     assert_eq!(opened.unwrap().1["state"], "opened");
     let spans = listener.spans.lock().unwrap().clone();
+    let told_before = spans.len();
     let writes = spans.iter().filter(|fields| fields["operation"] == "write");
     assert_eq!(writes.count(), 32);
+
+    // The segment of a spill that is stored at once is written as any payload is.
+    drop(pager);
+    let at_once = Pager::builder()
+        .backend(BackendKind::File)
+        .budget_bytes(0)
+        .scratch_dir(scratch.path())
+        .build()
+        .unwrap();
+    let (mut writer, _spill) = at_once.spill().unwrap();
+    writer.write_frame(&[7; 1000]).unwrap();
+    writer.finish().unwrap();
+    let spans = listener.spans.lock().unwrap().clone();
+    let last = spans.last().unwrap();
+    assert_eq!(last["operation"], "write");
+    assert_eq!(spans.len(), told_before + 1);
 }

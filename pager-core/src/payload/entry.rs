@@ -163,12 +163,7 @@ impl<B: Backend> Entry<B> {
 
     /// What is done to it, for whoever watches.
     pub(crate) fn about(&self, operation: Operation, bytes: usize) -> About {
-        About {
-            operation,
-            backend: self.home.backend.name(),
-            handle: Some(self.id),
-            bytes,
-        }
+        self.home.about(operation, Some(self.id), bytes)
     }
 
     pub(super) fn count_elided(&self) {

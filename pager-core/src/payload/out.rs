@@ -12,7 +12,6 @@ use super::state::State;
 use crate::backend::{Backend, ChunkKind};
 use crate::budget::{Charge, Evicted, Kind, Outcome};
 use crate::error::Result;
-use crate::observe::{Operation, Watch};
 use crate::sync::lock;
 
 impl<B: Backend> Entry<B> {
@@ -113,9 +112,7 @@ impl<B: Backend> Entry<B> {
         let bytes = payload.len_bytes();
         let tally = &self.engine().tally;
         let under_way = tally.writing_bytes.hold(bytes);
-        let watch = Watch::begin(self.about(Operation::Write, bytes));
-        let stored = self.home.backend.page_out(payload);
-        watch.end(&stored, None);
+        let stored = self.home.write(payload, Some(self.id));
         drop(under_way);
         let slot = stored?;
         tally.written(bytes);

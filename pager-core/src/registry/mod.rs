@@ -42,6 +42,8 @@ use crate::backend::Backend;
 use crate::budget::{Engine, Residency, TransferMemory};
 use crate::error::{Result, TakeError};
 use crate::memory::{Destination, ElementLayout, ProcessStamp};
+use crate::observe::{About, Operation, Watch};
+use crate::payload::Payload;
 
 /// Pages payloads out through one backend and keeps track of their handles.
 ///
@@ -87,6 +89,30 @@ impl<B> Shared<B> {
     /// The engine of its budget.
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         self.residency.engine()
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// What is done to a payload, which may have no handle yet, for whoever watches.
+    pub(crate) fn about(&self, operation: Operation, handle: Option<u64>, bytes: usize) -> About {
+        About {
+            operation,
+            backend: self.backend.name(),
+            handle,
+            bytes,
+        }
+    }
+
+    /// Has the backend store a payload, and tells whoever watches.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend; the payload is as it was.
+    pub(crate) fn write(&self, payload: &mut Payload<'_>, handle: Option<u64>) -> Result<B::Slot> {
+        let watch = Watch::begin(self.about(Operation::Write, handle, payload.len_bytes()));
+        let stored = self.backend.page_out(payload);
+        watch.end(&stored, None);
+        stored
     }
 }
 

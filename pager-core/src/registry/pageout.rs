@@ -8,7 +8,7 @@ use super::{Handle, Registry};
 use crate::backend::Backend;
 use crate::budget::{Charge, Claim, Fit, Group, Wait};
 use crate::error::{Error, Result};
-use crate::observe::{About, Operation, Watch};
+use crate::observe::{Operation, Watch};
 use crate::payload::{Chunk, Entry, Memory, Payload, PayloadForm};
 
 /// When a payload is expected to be wanted again: a hint to the budget.
@@ -131,7 +131,7 @@ impl<B: Backend> Registry<B> {
         pageout: impl FnOnce(&Self) -> Result<T>,
         handle: impl FnOnce(&T) -> Option<u64>,
     ) -> Result<T> {
-        let watch = Watch::begin(self.about(Operation::Pageout, bytes));
+        let watch = Watch::begin(self.shared.about(Operation::Pageout, None, bytes));
         let paged_out = pageout(self);
         let handle = paged_out.as_ref().ok().and_then(handle);
         watch.end(&paged_out, handle);
@@ -244,10 +244,7 @@ impl<B: Backend> Registry<B> {
         for index in 0..chunks.len() {
             let mut chunk = &mut chunks[index..=index];
             let mut payload = Payload::lent(&mut chunk);
-            let watch = Watch::begin(self.about(Operation::Write, payload.len_bytes()));
-            let stored = backend.page_out(&mut payload);
-            watch.end(&stored, None);
-            match stored {
+            match self.shared.write(&mut payload, None) {
                 Ok(slot) => slots.push((slot, form_of(&payload))),
                 Err(error) => {
                     slots.into_iter().for_each(|(slot, _)| backend.free(slot));
@@ -262,16 +259,6 @@ impl<B: Backend> Registry<B> {
         let handles = handles.collect();
         Payload::new(&mut chunks).clear();
         Ok(handles)
-    }
-
-    /// What is done to a payload that has no handle yet.
-    fn about(&self, operation: Operation, bytes: usize) -> About {
-        About {
-            operation,
-            backend: self.shared.backend.name(),
-            handle: None,
-            bytes,
-        }
     }
 
     /// Whether page-outs are taken.
@@ -328,10 +315,8 @@ impl<B: Backend> Registry<B> {
         claim: Option<Claim>,
     ) -> Result<Handle<B, T>> {
         let form = form_of(payload);
-        let watch = Watch::begin(self.about(Operation::Write, form.len_bytes));
-        let stored = self.shared.backend.page_out(payload);
-        watch.end(&stored, None);
-        Ok(self.register_stored(form, stored?, claim))
+        let slot = self.shared.write(payload, None)?;
+        Ok(self.register_stored(form, slot, claim))
     }
 
     pub(super) fn register_stored<T>(

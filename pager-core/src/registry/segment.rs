@@ -57,7 +57,7 @@ impl<B: Backend> SegmentDoor<B> {
                 return Ok(Admitted::Room(room, claim));
             }
             let mut payload = Payload::of_bytes(segment);
-            let slot = registry.shared.backend.page_out(&mut payload)?;
+            let slot = registry.shared.write(&mut payload, None)?;
             let handle = registry.register_stored(form(len_bytes), slot, claim);
             Ok(Admitted::Stored(handle))
         };
