@@ -50,6 +50,14 @@ impl Engine {
         self.write_first(|| self.dirty.take(), patience)
     }
 
+    /// Writes the coldest dirty payload, or stores an encoded one if none can be written.
+    pub(super) fn write_or_reclaim(self: &Arc<Self>) -> Outcome {
+        match self.write_one(Patience::None) {
+            Outcome::Nothing | Outcome::Busy => self.reclaim_one(),
+            decided => decided,
+        }
+    }
+
     /// Writes a payload that is said to be wanted later than all others.
     pub(super) fn write_late(self: &Arc<Self>) -> Outcome {
         self.write_first(|| self.dirty.take_late(LATE_SLACK), Patience::None)
@@ -173,16 +181,12 @@ impl Engine {
             if self.free_one(Unused::Goes) {
                 continue;
             }
-            match self.write_one(Patience::None) {
+            match self.write_or_reclaim() {
                 Outcome::Written => {}
                 Outcome::Failed(error) => return Err(error),
-                Outcome::Nothing | Outcome::Busy => match self.reclaim_one() {
-                    Outcome::Written => {}
-                    Outcome::Failed(error) => return Err(error),
-                    // What views hold goes when they do.
-                    Outcome::Nothing | Outcome::Busy if self.pinned_bytes() > 0 => return Ok(()),
-                    Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
-                },
+                // What views hold goes when they do.
+                Outcome::Nothing | Outcome::Busy if self.pinned_bytes() > 0 => return Ok(()),
+                Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
             }
         }
         Ok(())

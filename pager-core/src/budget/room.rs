@@ -279,14 +279,10 @@ impl Engine {
             self.ledger.wait(STALL_SLICE);
             return Ok(());
         }
-        match self.write_one(Patience::None) {
+        match self.write_or_reclaim() {
             Outcome::Written => {}
             Outcome::Failed(error) => return Err(error),
-            Outcome::Nothing | Outcome::Busy => match self.reclaim_one() {
-                Outcome::Written => {}
-                Outcome::Failed(error) => return Err(error),
-                Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
-            },
+            Outcome::Nothing | Outcome::Busy => self.ledger.wait(STALL_SLICE),
         }
         Ok(())
     }
