@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use pager_core::{Destination, Hint, Pod, Result, TakeError, View};
 
 use crate::BackendKind;
+use crate::each::each;
 
 /// A payload that was paged out, and the right to read it and take it back.
 ///
@@ -31,20 +32,6 @@ pub enum Handle<T = u64> {
     #[cfg(not(any(feature = "swap", feature = "file")))]
     #[doc(hidden)]
     None(std::convert::Infallible, std::marker::PhantomData<T>),
-}
-
-/// Evaluates `$body` with `$inner` bound to the backend's own handle.
-macro_rules! each {
-    ($handle:expr, $inner:ident => $body:expr) => {
-        match *$handle {
-            #[cfg(feature = "swap")]
-            Handle::Swap(ref $inner) => $body,
-            #[cfg(feature = "file")]
-            Handle::File(ref $inner) => $body,
-            #[cfg(not(any(feature = "swap", feature = "file")))]
-            Handle::None(never, _) => match never {},
-        }
-    };
 }
 
 #[cfg_attr(
@@ -71,19 +58,19 @@ impl<T: Pod> Handle<T> {
     /// Elements of the payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        each!(self, handle => handle.len())
+        each!(*self, Handle(ref handle) => handle.len())
     }
 
     /// Bytes of the payload.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        each!(self, handle => handle.len_bytes())
+        each!(*self, Handle(ref handle) => handle.len_bytes())
     }
 
     /// Whether the payload is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        each!(self, handle => handle.is_empty())
+        each!(*self, Handle(ref handle) => handle.is_empty())
     }
 
     /// The same payload, its bytes as elements of another type.
@@ -105,7 +92,7 @@ impl<T: Pod> Handle<T> {
     /// Number of the handle in its backend's listing.
     #[must_use]
     pub fn id(&self) -> u64 {
-        each!(self, handle => handle.id())
+        each!(*self, Handle(ref handle) => handle.id())
     }
 
     /// Appends `len` elements from `offset` on to `dst`.
@@ -120,7 +107,7 @@ impl<T: Pod> Handle<T> {
         len: usize,
         dst: &mut D,
     ) -> Result<()> {
-        each!(self, handle => handle.read_at(offset, len, dst))
+        each!(*self, Handle(ref handle) => handle.read_at(offset, len, dst))
     }
 
     /// Appends the elements of all `ranges`, in the order given, to `dst`.
@@ -137,7 +124,7 @@ impl<T: Pod> Handle<T> {
         ranges: &[Range<usize>],
         dst: &mut D,
     ) -> Result<()> {
-        each!(self, handle => handle.read_at_many(ranges, dst))
+        each!(*self, Handle(ref handle) => handle.read_at_many(ranges, dst))
     }
 
     /// A view of elements `range`, which derefs to the slice of them: without a copy where
@@ -161,14 +148,14 @@ impl<T: Pod> Handle<T> {
     /// [`Error::NoRoom`](crate::Error::NoRoom) for what does not fit into the budget
     /// beside what other views hold; what the backend says.
     pub fn view(&self, range: Range<usize>) -> Result<View<T>> {
-        each!(self, handle => handle.view(range))
+        each!(*self, Handle(ref handle) => handle.view(range))
     }
 
     /// Whether elements `range` can be viewed or read without waiting for the backend,
     /// now: a hint, for they may leave at any time. What lies outside the payload is
     /// ignored.
     pub fn is_resident(&self, range: Range<usize>) -> bool {
-        each!(self, handle => handle.is_resident(range))
+        each!(*self, Handle(ref handle) => handle.is_resident(range))
     }
 
     /// Begins to bring the payload back into memory, and is ready when it is there, or
@@ -176,25 +163,25 @@ impl<T: Pod> Handle<T> {
     /// read. A view or a read is then next; it waits only in the second case. The task is
     /// woken when something has changed.
     pub fn poll_fetch(&self, context: &mut Context<'_>) -> Poll<()> {
-        each!(self, handle => handle.poll_fetch(context))
+        each!(*self, Handle(ref handle) => handle.poll_fetch(context))
     }
 
     /// A hint that prefetches this payload from elsewhere, also when the handle has been
     /// given to somebody who will take it.
     #[must_use]
     pub fn hint(&self) -> Hint {
-        each!(self, handle => handle.hint())
+        each!(*self, Handle(ref handle) => handle.hint())
     }
 
     /// Hints that the whole payload will be read or taken soon.
     pub fn prefetch(&self) {
-        each!(self, handle => handle.prefetch());
+        each!(*self, Handle(ref handle) => handle.prefetch());
     }
 
     /// Hints that `len` elements from `offset` on will be read soon. What lies
     /// outside the payload is ignored.
     pub fn prefetch_at(&self, offset: usize, len: usize) {
-        each!(self, handle => handle.prefetch_at(offset, len));
+        each!(*self, Handle(ref handle) => handle.prefetch_at(offset, len));
     }
 
     /// Replaces the content of `dst` by the payload, and frees its storage.

@@ -65,6 +65,7 @@
 //! spill     sequences that are written once and read in order
 //! operate   what an operator looks at and gives back
 //! handle    Handle: a payload on whichever backend
+//! each      one expression over whichever backend it is
 //! stats     what all backends hold and have done
 //! metrics   the same under stable names, for a recorder (feature `metrics`)
 //! sync      the primitives of std, or those of the model checker
@@ -80,6 +81,7 @@ mod budget;
 mod builder;
 mod choice;
 pub mod diagnose;
+mod each;
 mod encryption;
 pub mod global;
 mod handle;

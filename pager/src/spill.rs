@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use pager_core::{Error, Result, View};
 
+use crate::each::each;
 use crate::{BackendKind, PageoutOptions, Pager};
 
 /// A spill, as the right to open readers at its beginning: as long as one lives, all of
@@ -83,20 +84,6 @@ of_each_backend!(
     ReaderOf,
     SpillReader
 );
-
-/// Evaluates `$body` with the backend's own one bound.
-macro_rules! each {
-    ($on:expr, $of:ident($($inner:tt)+) => $body:expr) => {
-        match $on {
-            #[cfg(feature = "swap")]
-            $of::Swap($($inner)+) => $body,
-            #[cfg(feature = "file")]
-            $of::File($($inner)+) => $body,
-            #[cfg(not(any(feature = "swap", feature = "file")))]
-            $of::None(ref never) => match *never {},
-        }
-    };
-}
 
 impl Pager {
     /// A new spill through the selected backend, and its writer: an append-only sequence
