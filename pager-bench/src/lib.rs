@@ -40,6 +40,17 @@ pub const CHUNK_BYTES: usize = 2 << 20;
 /// Bytes of a GiB, for rates.
 pub const GIB: f64 = (1u64 << 30) as f64;
 
+/// The middle of some figures, of which there is one at least.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 /// Bytes that `gib` stands for, rounded down.
 #[expect(
     clippy::cast_possible_truncation,

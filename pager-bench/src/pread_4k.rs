@@ -17,7 +17,7 @@ use crate::direct::{DirectFile, random_buffer};
 use crate::measure::latency::Summary;
 use crate::measure::{Host, Latencies, Operation};
 use crate::verify::compare;
-use crate::{CHUNK_BYTES, CHUNK_WORDS, GIB};
+use crate::{CHUNK_BYTES, CHUNK_WORDS, GIB, median};
 
 /// Words of one read.
 const READ_WORDS: usize = 512;
@@ -108,7 +108,7 @@ pub fn measure<C: Buffer>(scratch: &Path, config: Config) -> Result<Comparison> 
     check(&handles, &mut dst)?;
     let reads = (config.turns * config.reads_per_turn) as f64;
     Ok(Comparison {
-        ratio: median(&mut ratios),
+        ratio: median(ratios),
         read_at_per_s: reads / sums[0],
         pread_per_s: reads / sums[1],
         read_at_us: of_handles.summary(Operation::Read),
@@ -160,9 +160,4 @@ fn check<C: Buffer>(handles: &[Handle], dst: &mut C) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

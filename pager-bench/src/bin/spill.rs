@@ -11,10 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use pager::{BackendKind, Pager};
-use pager_bench::{ceiling, direct};
+use pager_bench::{GIB, ceiling, direct, median};
 use pager_tool::{ensure_disk, print};
-
-const GIB: f64 = (1u64 << 30) as f64;
 
 /// What a caller writes and reads at a time.
 const STEP_BYTES: usize = 64 << 10;
@@ -136,9 +134,4 @@ fn one_behind_the_other(scratch: &Path, bytes: usize, budget_bytes: usize) -> Re
 
 fn rate(bytes: usize, begun: Instant) -> f64 {
     bytes as f64 / GIB / begun.elapsed().as_secs_f64()
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
