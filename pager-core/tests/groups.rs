@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use pager_core::{Error, Group, Registry, Residency};
 use pager_testkit::content::words;
-use pager_testkit::{Failure, FaultyBackend, MemoryBackend, Operation};
+use pager_testkit::{Failure, FaultyBackend, MemoryBackend, Operation, eventually};
 
 const MIB: usize = 1 << 20;
 
@@ -58,26 +57,18 @@ fn a_group_has_its_own_payloads_and_no_others() {
     registry.residency().flush().unwrap();
     assert_eq!(left.stats().resident_bytes, 0);
     mine[0].prefetch();
-    settles(|| left.stats().resident_bytes == 16_000);
+    eventually("the fetch", || left.stats().resident_bytes == 16_000);
     let mut taken: Vec<u64> = Vec::new();
     mine.remove(0).take(&mut taken).unwrap();
     assert_eq!(left.stats().live_handles + left.stats().logical_bytes, 0);
-    settles(|| left.stats().resident_bytes == 0);
+    // A thread in the background may hold a payload a moment longer than its handle.
+    eventually("the end of it", || left.stats().resident_bytes == 0);
     drop(theirs.remove(0));
     assert_eq!(right.stats().logical_bytes, 240);
     drop((nobodys, theirs, left));
-    settles(|| registry.stats().residency.groups.len() == 1);
-}
-
-/// Waits until it is so: a thread in the background may hold a payload a moment longer than
-/// its handle.
-#[track_caller]
-fn settles(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it stays");
-        std::thread::yield_now();
-    }
+    eventually("the end of one", || {
+        registry.stats().residency.groups.len() == 1
+    });
 }
 
 #[test]

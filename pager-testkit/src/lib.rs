@@ -96,6 +96,21 @@ pub fn settled_stats<B: Backend>(registry: &Registry<B>) -> Stats {
     }
 }
 
+/// Waits for something that a thread in the background is about to do: half a minute at
+/// most.
+///
+/// # Panics
+///
+/// If `what` never happens.
+#[track_caller]
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what} never happened");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The example of the package's front page, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -7,11 +7,12 @@ mod read_ahead;
 mod writing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pager_core::{Backend, ChunkBuf, Error, Registry, Residency, Reuse};
 use pager_testkit::{
-    Failure, FaultyBackend, Gate, GatedBackend, KeepingBackend, MemoryBackend, Operation, model,
+    Failure, FaultyBackend, Gate, GatedBackend, KeepingBackend, MemoryBackend, Operation,
+    eventually, model,
 };
 use proptest::prelude::*;
 
@@ -28,15 +29,6 @@ fn under<B: Backend>(backend: B, bytes: usize) -> Registry<B> {
 
 fn chunk(seed: usize) -> Vec<u64> {
     pager_testkit::content::words(seed as u64, CHUNK_WORDS)
-}
-
-/// Waits for something that the background is about to do.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} never happened");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 pager_testkit::conformance_tests! {
