@@ -3,21 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-use std::cell::Cell;
-use std::rc::Rc;
+#[path = "../examples/arrange/dataflow.rs"]
+mod dataflow;
+
 use std::sync::Arc;
 
-use differential_dataflow::columnar::collection::Builder as Input;
-use differential_dataflow::columnar::trace::{Batcher, Spine};
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::TraceReader;
+use dataflow::{Arrangement, Update, digest, mix};
 use pager::{BackendKind, Error, Pager, PagerBuilder};
 use pager_differential::{Settings, Spill, Stats};
 use tempfile::TempDir;
-use timely::dataflow::InputHandle;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Input as _;
-use timely::dataflow::operators::probe::{Handle, Probe};
 
 const EPOCHS: u64 = 12;
 const UPDATES: u64 = 40_000;
@@ -32,18 +26,8 @@ fn pager(scratch: &TempDir, more: impl FnOnce(PagerBuilder) -> PagerBuilder) -> 
     Arc::new(builder.scratch_dir(scratch.path()).build().unwrap())
 }
 
-fn mix(number: u64) -> u64 {
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 32)
-}
-
-/// Of an update, so that those of equal key, value and time add up.
-fn digest(key: u64, value: u64, time: u64, diff: i64) -> u64 {
-    mix(key ^ mix(value ^ mix(time))).wrapping_mul(diff.cast_unsigned())
-}
-
 /// Updates of one epoch on one worker; every third takes one of the last epoch back.
-fn updates(worker: u64, epoch: u64) -> impl Iterator<Item = (u64, u64, u64, i64)> {
+fn updates(worker: u64, epoch: u64) -> impl Iterator<Item = Update> {
     (0..UPDATES).map(move |index| {
         let key = mix(worker + 8 * (index + UPDATES * (epoch / 2)));
         let diff = if index % 3 == 0 && epoch % 2 == 1 {
@@ -56,51 +40,13 @@ fn updates(worker: u64, epoch: u64) -> impl Iterator<Item = (u64, u64, u64, i64)
 }
 
 /// What a worker's trace holds: a digest, and how many updates.
-fn arrange(worker: &mut timely::worker::Worker) -> (u64, usize) {
-    let mut input = <InputHandle<u64, Input<(u64, u64, u64, i64)>>>::new_with_builder();
-    let probe = Handle::new();
-    let mut trace = worker.dataflow::<u64, _, _>(|scope| {
-        let stream = scope.input_from(&mut input);
-        let arranged = arrange_core::<_, _, _, Spine<u64, u64, u64, i64>>(
-            stream,
-            Pipeline,
-            "arrange",
-            Batcher::new,
-        );
-        arranged.stream.probe_with(&probe);
-        arranged.trace.clone()
-    });
+fn arrange(worker: &mut timely::worker::Worker) -> (u64, u64) {
+    let number = worker.index() as u64;
+    let mut arrangement = Arrangement::new(worker);
     for epoch in 0..EPOCHS {
-        for update in updates(worker.index() as u64, epoch) {
-            input.send(update);
-        }
-        input.advance_to(epoch + 1);
-        input.flush();
-        let time = *input.time();
-        let frontier = [time];
-        trace.set_physical_compaction(timely::progress::frontier::AntichainRef::new(&frontier));
-        while probe.less_than(&time) {
-            worker.step();
-        }
+        arrangement.arrange(epoch, updates(number, epoch));
     }
-    input.close();
-    while worker.step() {
-        if probe.done() {
-            break;
-        }
-    }
-    let found = Rc::new(Cell::new((0u64, 0usize)));
-    trace.map_spans(|span| {
-        let chunks = span.inner.iter().flat_map(|batch| &batch.chunks);
-        pager_differential::scan(chunks, |updates| {
-            let (mut sum, count) = found.get();
-            for (key, value, time, diff) in updates.iter() {
-                sum = sum.wrapping_add(digest(*key, *value, *time, *diff));
-            }
-            found.set((sum, count + updates.len()));
-        });
-    });
-    found.get()
+    arrangement.read_last()
 }
 
 /// What the trace of a worker must hold.
@@ -112,7 +58,7 @@ fn wanted(worker: u64) -> u64 {
 }
 
 /// Two workers, each of which spills if there is a pager.
-fn run(pager: Option<Arc<Pager>>, settings: fn() -> Settings) -> Vec<(u64, usize, Stats)> {
+fn run(pager: Option<Arc<Pager>>, settings: fn() -> Settings) -> Vec<(u64, u64, Stats)> {
     let guards = timely::execute(timely::Config::process(2), move |worker| {
         let spill = pager
             .as_ref()

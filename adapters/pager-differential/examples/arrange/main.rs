@@ -9,6 +9,7 @@
 //!
 //! `cargo xtask with-memory 512MiB -- <the example> ...` gives it a memory cap.
 
+mod dataflow;
 mod files;
 mod work;
 

@@ -6,19 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use differential_dataflow::columnar::collection::Builder;
 use differential_dataflow::columnar::trace::spill::{self, SpillStats};
-use differential_dataflow::columnar::trace::{Batcher, Spine};
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::TraceReader;
 use pager::{BackendKind, Pager};
-use timely::dataflow::InputHandle;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Input;
-use timely::dataflow::operators::probe::{Handle, Probe};
-use timely::progress::frontier::AntichainRef;
 use timely::worker::Worker;
 
+use crate::dataflow::{Arrangement, mix};
 use crate::files::Files;
 use crate::{Args, Way};
 
@@ -91,14 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let workers = timely::execute(timely::Config::thread(), move |worker| {
         let _spill = pager.clone().map(pager_differential::install);
         install_files(way, &scratch);
-        let report = arrange(worker, epochs);
-        if let Some(pager) = pager
-            .as_ref()
-            .filter(|_| std::env::var_os("ARRANGE_STATS").is_some())
-        {
-            pager_tool::warn(format_args!("{:?}", pager.stats().residency));
-        }
-        report
+        arrange(worker, epochs)
     });
     let mut reports = workers.map_err(anyhow::Error::msg)?.join();
     let report = reports.pop().unwrap_or_else(|| Err("no worker".to_owned()));
@@ -116,55 +101,18 @@ fn install_files(way: Way, scratch: &Path) {
     }
 }
 
-/// A number from which nothing is to be seen of its neighbours.
-fn mix(number: u64) -> u64 {
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 32)
-}
-
 fn arrange(worker: &mut Worker, epochs: u64) -> Report {
-    let mut input = <InputHandle<u64, Builder<(u64, u64, u64, i64)>>>::new_with_builder();
-    let probe = Handle::new();
-    let mut trace = worker.dataflow::<u64, _, _>(|scope| {
-        let stream = scope.input_from(&mut input);
-        let arranged = arrange_core::<_, _, _, Spine<u64, u64, u64, i64>>(
-            stream,
-            Pipeline,
-            "arrange",
-            Batcher::new,
-        );
-        arranged.stream.probe_with(&probe);
-        arranged.trace.clone()
-    });
+    let mut arrangement = Arrangement::new(worker);
     let begun = Instant::now();
     for epoch in 0..epochs {
-        for index in 0..EPOCH {
-            let key = mix(epoch * EPOCH + index);
-            input.send((key, mix(key) & 0xffff, epoch, 1));
-        }
-        let time = epoch + 1;
-        input.advance_to(time);
-        input.flush();
-        trace.set_physical_compaction(AntichainRef::new(&[time]));
-        while probe.less_than(&time) {
-            worker.step();
-        }
+        let keys = (0..EPOCH).map(|index| mix(epoch * EPOCH + index));
+        arrangement.arrange(epoch, keys.map(|key| (key, mix(key) & 0xffff, epoch, 1)));
     }
     let arranged = begun.elapsed();
-    let (mut sum, mut count) = (0u64, 0u64);
     let begun = Instant::now();
-    trace.map_spans(|span| {
-        let chunks = span.inner.iter().flat_map(|batch| &batch.chunks);
-        pager_differential::scan(chunks, |updates| {
-            for (key, value, time, diff) in updates.iter() {
-                let word = mix(key ^ mix(value ^ mix(*time)));
-                sum = sum.wrapping_add(word.wrapping_mul(diff.cast_unsigned()));
-                count += 1;
-            }
-        });
-    });
+    let (sum, updates) = arrangement.read();
     Report {
-        updates: count,
+        updates,
         sum,
         arranged,
         read: begun.elapsed(),
