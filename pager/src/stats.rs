@@ -116,23 +116,16 @@ impl fmt::Display for PagerStats {
             resident.read_stall_total.as_secs_f64(),
             resident.read_stall_longest.as_secs_f64(),
         )?;
-        if resident.background_errors > 0 {
-            let last = resident.last_background_error.as_deref();
-            write!(
-                f,
-                "\nfailures in the background: {}; the last: {}",
-                resident.background_errors,
-                last.unwrap_or("not known"),
-            )?;
-        }
-        if resident.account_refusals > 0 {
-            let last = resident.last_account_refusal.as_deref();
-            write!(
-                f,
-                "\nrefusals of the account: {}; the last: {}",
-                resident.account_refusals,
-                last.unwrap_or("not known"),
-            )?;
+        let failures = (resident.background_errors, &resident.last_background_error);
+        let refusals = (resident.account_refusals, &resident.last_account_refusal);
+        for (what, (count, last)) in [
+            ("failures in the background", failures),
+            ("refusals of the account", refusals),
+        ] {
+            if count > 0 {
+                let last = last.as_deref().unwrap_or("not known");
+                write!(f, "\n{what}: {count}; the last: {last}")?;
+            }
         }
         for group in &resident.groups {
             write!(
