@@ -30,6 +30,15 @@ pub fn words(seed: u64, len: usize) -> Vec<u64> {
     (0..len).map(|index| word(seed, index)).collect()
 }
 
+/// The first `len` bytes of the content that `seed` stands for.
+#[must_use]
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let words = words(seed, len.div_ceil(size_of::<u64>()));
+    let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+    bytes.truncate(len);
+    bytes
+}
+
 /// Compares without printing millions of words: says where the first
 /// difference is.
 ///
@@ -46,6 +55,26 @@ pub fn assert_words(found: &[u64], expected: &[u64], what: &str) {
     assert!(
         found.len() == expected.len(),
         "{what}: {} words instead of {}",
+        found.len(),
+        expected.len()
+    );
+}
+
+/// As [`assert_words`], of bytes.
+///
+/// # Panics
+///
+/// If `found` is not `expected`.
+#[track_caller]
+pub fn assert_bytes(found: &[u8], expected: &[u8], what: &str) {
+    let difference = found.iter().zip(expected).position(|(a, b)| a != b);
+    if let Some(index) = difference {
+        let (found, expected) = (found[index], expected[index]);
+        panic!("{what}: byte {index} is {found:#04x} instead of {expected:#04x}");
+    }
+    assert!(
+        found.len() == expected.len(),
+        "{what}: {} bytes instead of {}",
         found.len(),
         expected.len()
     );

@@ -6,7 +6,7 @@
 //!
 //! - a failed page-out leaves its chunks as they were, a failed read appends
 //!   nothing, a failed take gives the handle back;
-//! - after every failure, every payload that is out reads back word for word;
+//! - after every failure, every payload that is out reads back byte for byte;
 //! - an error is typed, and its cause is the fault and nothing else;
 //! - an operation whose fault is over succeeds when it is repeated, one whose
 //!   fault is for good does so when that is healed;
@@ -51,9 +51,9 @@ pub trait Subject: Send + Sync + 'static {
     }
 }
 
-/// Words of the payloads: a part of a block, a block and neighbours, several, and
-/// more than a short range.
-const LENS: [usize; 6] = [1, 511, 512, 513, 4097, 16_385];
+/// Bytes of the payloads: around a word, around a block, several, and more than a
+/// short range.
+const LENS: [usize; 9] = [0, 1, 7, 8, 4095, 4096, 4097, 32_776, 131_081];
 
 /// How often an operation is tried whose fault is over after one of them: a
 /// failure of the background may be told after the fault.
@@ -64,23 +64,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A payload that is out.
 struct Kept<B: Backend> {
-    handle: Handle<B>,
+    handle: Handle<B, u8>,
     seed: usize,
 }
 
 impl<B: Backend> Kept<B> {
-    fn expected(&self) -> &'static [u64] {
+    fn expected(&self) -> &'static [u8] {
         payload(self.seed)
     }
 }
 
-/// The words of a payload, made once for all scripts.
-fn payload(seed: usize) -> &'static [u64] {
-    static PAYLOADS: OnceLock<Vec<Vec<u64>>> = OnceLock::new();
+/// The bytes of a payload, made once for all scripts.
+fn payload(seed: usize) -> &'static [u8] {
+    static PAYLOADS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     let make = || {
         (0u64..)
             .zip(LENS)
-            .map(|(seed, len)| content::words(seed, len))
+            .map(|(seed, len)| content::bytes(seed, len))
     };
     &PAYLOADS.get_or_init(|| make().collect())[seed]
 }
@@ -120,9 +120,9 @@ pub fn play<S: Subject>(
         }
     };
     player.page_out_all(&registry);
-    player.read_all::<Vec<u64>>();
+    player.read_all::<Vec<u8>>();
     player.flush(&registry);
-    player.read_all::<ChunkBuf>();
+    player.read_all::<ChunkBuf<u8>>();
     player.drop_some();
     let _ = player.attempt("housekeep", || subject.housekeep(registry.backend()));
     player.page_out_all(&registry);
@@ -180,42 +180,49 @@ impl<S: Subject> Player<'_, S> {
     /// Every payload that is out reads back, unless the fault is for good and
     /// keeps it from being read now.
     fn assert_all_alive(&self) {
-        let mut words = Vec::new();
+        let mut bytes = Vec::new();
         for kept in &self.kept {
-            words.clear();
-            let read = |words: &mut Vec<u64>| kept.handle.read_at(0, kept.handle.len(), words);
+            bytes.clear();
+            let read = |bytes: &mut Vec<u8>| kept.handle.read_at(0, kept.handle.len(), bytes);
             let struck_before = self.injection.struck();
-            let mut outcome = read(&mut words);
+            let mut outcome = read(&mut bytes);
             if outcome.is_err() && self.injection.struck() > struck_before {
                 // This very look was struck.
-                outcome = read(&mut words);
+                outcome = read(&mut bytes);
             }
             match outcome {
-                Ok(()) => assert!(words == kept.expected(), "a survivor has other words"),
+                Ok(()) => assert!(bytes == kept.expected(), "a survivor has other bytes"),
                 Err(error) => {
                     assert!(self.is_for_good(), "a survivor cannot be read: {error:?}");
-                    assert!(words.is_empty(), "a failed read appends nothing");
+                    assert!(bytes.is_empty(), "a failed read appends nothing");
                 }
             }
         }
     }
 
-    /// Each payload as two `Vec`s, as one, and as a buffer of pager's own.
+    /// Each payload as two `Vec`s, as one, of words where it is made of them, and as a
+    /// buffer of pager's own.
     fn page_out_all(&mut self, registry: &Registry<S::Backend>) {
         let arena = Arena::new(0);
         for seed in 0..LENS.len() {
-            let words = payload(seed);
-            let (front, back) = words.split_at(words.len() / 3);
+            let bytes = payload(seed);
+            let (front, back) = bytes.split_at(bytes.len() / 3);
             self.page_out(registry, seed, &mut [front.to_vec(), back.to_vec()]);
-            self.page_out(registry, seed, &mut [words.to_vec()]);
-            let copied = self.attempt("a buffer", || ChunkBuf::copy_of(&arena, words));
+            let (words, rest) = bytes.as_chunks::<{ size_of::<u64>() }>();
+            if rest.is_empty() {
+                let words: Vec<u64> = words.iter().map(|word| bytemuck::cast(*word)).collect();
+                self.page_out(registry, seed, &mut [words]);
+            } else {
+                self.page_out(registry, seed, &mut [bytes.to_vec()]);
+            }
+            let copied = self.attempt("a buffer", || ChunkBuf::copy_of(&arena, bytes));
             if let Some(buf) = copied {
                 self.page_out(registry, seed, &mut [buf]);
             }
         }
     }
 
-    fn page_out<C: Chunk<Element = u64>>(
+    fn page_out<C: Chunk>(
         &mut self,
         registry: &Registry<S::Backend>,
         seed: usize,
@@ -223,33 +230,37 @@ impl<S: Subject> Player<'_, S> {
     ) {
         let paged_out = self.attempt("pageout", || {
             let paged_out = registry.pageout(chunks);
-            let mut words = chunks.iter().flat_map(Chunk::elements);
+            let bytes_of = |chunk| bytemuck::cast_slice::<_, u8>(C::elements(chunk)).iter();
+            let mut bytes = chunks.iter().flat_map(bytes_of);
             match &paged_out {
-                Ok(_) => assert!(words.next().is_none(), "chunks that went out are empty"),
-                Err(_) => assert!(words.eq(payload(seed)), "chunks stay as they were"),
+                Ok(_) => assert!(bytes.next().is_none(), "chunks that went out are empty"),
+                Err(_) => assert!(bytes.eq(payload(seed)), "chunks stay as they were"),
             }
             paged_out
         });
         if let Some(handle) = paged_out {
+            let Ok(handle) = handle.cast() else {
+                panic!("any elements are bytes")
+            };
             self.kept.push(Kept { handle, seed });
         }
     }
 
-    fn read_all<D: Destination<Element = u64> + Default + Deref<Target = [u64]>>(&self) {
+    fn read_all<D: Destination<Element = u8> + Default + Deref<Target = [u8]>>(&self) {
         for kept in &self.kept {
-            let (words, len) = (kept.expected(), kept.handle.len());
+            let (bytes, len) = (kept.expected(), kept.handle.len());
             kept.handle.prefetch();
-            for range in [0..len, len / 2..len, len / 3..(len / 3 + 600).min(len)] {
+            for range in [0..len, len / 2..len, len / 3..(len / 3 + 4801).min(len)] {
                 let read =
                     self.read::<D>(|read| kept.handle.read_at(range.start, range.len(), read));
                 assert!(
-                    read.is_none_or(|read| read[..] == words[range]),
+                    read.is_none_or(|read| read[..] == bytes[range]),
                     "a range reads back"
                 );
             }
             let ranges = [len / 2..len, 0..len.min(9), 0..0];
             let read = self.read::<D>(|read| kept.handle.read_at_many(&ranges, read));
-            let joined = [&words[len / 2..], &words[..len.min(9)]].concat();
+            let joined = [&bytes[len / 2..], &bytes[..len.min(9)]].concat();
             assert!(
                 read.is_none_or(|read| read[..] == joined[..]),
                 "scattered ranges read back"
@@ -257,7 +268,7 @@ impl<S: Subject> Player<'_, S> {
         }
     }
 
-    fn read<D: Default + Deref<Target = [u64]>>(
+    fn read<D: Default + Deref<Target = [u8]>>(
         &self,
         mut action: impl FnMut(&mut D) -> Result<()>,
     ) -> Option<D> {
@@ -286,8 +297,8 @@ impl<S: Subject> Player<'_, S> {
     fn end(mut self, registry: Registry<S::Backend>) {
         for (index, kept) in std::mem::take(&mut self.kept).into_iter().enumerate() {
             match index % 4 {
-                0 => self.take::<Vec<u64>>(kept),
-                1 => self.take::<ChunkBuf>(kept),
+                0 => self.take::<Vec<u8>>(kept),
+                1 => self.take::<ChunkBuf<u8>>(kept),
                 2 => drop(kept),
                 _ => self.kept.push(kept),
             }
@@ -313,11 +324,11 @@ impl<S: Subject> Player<'_, S> {
 
     fn take_rest(&mut self) {
         for kept in std::mem::take(&mut self.kept) {
-            self.take::<Vec<u64>>(kept);
+            self.take::<Vec<u8>>(kept);
         }
     }
 
-    fn take<D: Destination<Element = u64> + Default + Deref<Target = [u64]>>(
+    fn take<D: Destination<Element = u8> + Default + Deref<Target = [u8]>>(
         &mut self,
         kept: Kept<S::Backend>,
     ) {

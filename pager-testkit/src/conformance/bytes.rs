@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pager_core::{Backend, ChunkBuf, Handle, Pod, Registry, Shared};
 
-use crate::content::words;
+use crate::content::{assert_bytes, bytes};
 
 /// Around a byte, a word, a page and a chunk.
 const LENS: &[usize] = if cfg!(miri) {
@@ -23,24 +23,6 @@ const LENS: &[usize] = if cfg!(miri) {
         (2 << 20) + 1,
     ]
 };
-
-/// The first `len` bytes of the content that `seed` stands for.
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = words(seed, len.div_ceil(8))
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
-        .collect();
-    bytes.truncate(len);
-    bytes
-}
-
-/// Compares without printing megabytes.
-#[track_caller]
-fn assert_bytes(found: &[u8], expected: &[u8], what: &str) {
-    let difference = found.iter().zip(expected).position(|(a, b)| a != b);
-    assert_eq!(difference, None, "{what}: the first byte that differs");
-    assert_eq!(found.len(), expected.len(), "{what}: length");
-}
 
 /// Reads `handle`, which holds `expected`, in parts and takes it.
 fn check<B: Backend>(handle: Handle<B, u8>, expected: &[u8], what: &str) {
