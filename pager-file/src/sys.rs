@@ -119,26 +119,32 @@ pub(crate) fn readlink(path: &std::path::Path) -> Result<std::path::PathBuf> {
     Ok(std::ffi::OsString::from_vec(target.into_bytes()).into())
 }
 
-/// The entries of a directory.
+/// The entries of a directory. An error is the last of them.
 pub(crate) fn list(dir: impl AsFd) -> Result<Listing> {
     // Opened again, for it has a position of its own to read from; and the descriptor
     // may be one that only names the directory.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::Dir::new(openat(dir, ".", flags, Mode::empty())?).map(Listing)
+    fs::Dir::new(openat(dir, ".", flags, Mode::empty())?).map(|dir| Listing(Some(dir)))
 }
 
 /// See [`list`].
 #[derive(Debug)]
-pub(crate) struct Listing(fs::Dir);
+pub(crate) struct Listing(Option<fs::Dir>);
 
 impl Iterator for Listing {
     type Item = Result<fs::DirEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match ask(Call::Getdents) {
-            Ok(()) => self.0.next(),
+        let dir = self.0.as_mut()?;
+        let entry = match ask(Call::Getdents) {
+            Ok(()) => dir.next(),
             Err(errno) => Some(Err(errno)),
+        };
+        // Whoever skips what cannot be read would ask for it for ever.
+        if !matches!(entry, Some(Ok(_))) {
+            self.0 = None;
         }
+        entry
     }
 }
 

@@ -364,3 +364,20 @@ fn every_call_may_fail_at_every_occurrence_on_two_directories_and_nothing_is_lef
     let subject = Two([(); 2].map(|()| Files::new(place, kind.configure)));
     every_fault(&name, &subject, budget_bytes, Depth::Everything);
 }
+
+/// What lies below the device of a directory is listed, and an entry that cannot be read
+/// ends that.
+#[test]
+fn a_directory_that_cannot_be_listed_for_good_holds_nobody_up() {
+    let subject = Files::new(Path::new(DISK), SEED.configure);
+    for nth in 1..=8 {
+        let fault = Fault {
+            call: Call::Getdents,
+            nth,
+            mishap: Mishap::Fails(Errno::Io),
+            for_good: true,
+        };
+        let injection = Injection::begin(&[fault]);
+        pager_testkit::scenario::play(&subject, NO_BUDGET, Some(fault), &injection);
+    }
+}
