@@ -1,5 +1,5 @@
-//! Random operations against an in-memory model: every word that comes back is
-//! compared with the word that went out.
+//! Random operations against an in-memory model: every byte that comes back is
+//! compared with the byte that went out.
 //!
 //! [`operations`] makes sequences for proptest, [`run`] executes one on a
 //! registry, and [`run_with_failures`] does so on a backend that may fail, and
@@ -20,10 +20,10 @@ use std::ops::Range;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-use super::content::{assert_words, words};
-use super::model_checks::{check_chunks, check_read};
+use super::content::{assert_bytes, bytes};
+use super::model_checks::{Sample, check_chunks, check_read};
 use super::settled_stats;
-use pager_core::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
+use pager_core::{Backend, ChunkBuf, Error, Handle, Pod, Registry};
 
 /// One operation of a sequence.
 ///
@@ -34,9 +34,9 @@ use pager_core::{Backend, ChunkBuf, Destination, Error, Handle, Registry};
 pub enum Step {
     /// Pages chunks of these lengths out.
     PageOut {
-        /// What the words are made from.
+        /// What the bytes are made from.
         seed: u64,
-        /// Words of each chunk.
+        /// Bytes of each chunk; of words, those that fill whole ones.
         lens: Vec<usize>,
         /// Which kind of memory they are in.
         memory: Memory,
@@ -45,7 +45,7 @@ pub enum Step {
     ReadAt(usize, Span),
     /// `read_at_many`.
     ReadAtMany(usize, Vec<Span>, Memory),
-    /// `take` into a destination that holds that many words.
+    /// `take` into a destination that holds that many bytes.
     Take(usize, Memory, usize),
     /// `prefetch_at`.
     Prefetch(usize, Span),
@@ -53,12 +53,14 @@ pub enum Step {
     Drop(usize),
 }
 
-/// A kind of memory that words are in.
+/// A kind of memory that bytes are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// `Vec<u64>`s.
-    Vec,
-    /// [`ChunkBuf`]s.
+    /// `Vec<u8>`s.
+    Bytes,
+    /// `Vec<u64>`s. A payload that is no whole number of words is read as bytes.
+    Words,
+    /// [`ChunkBuf`]s of bytes.
     Buf,
 }
 
@@ -67,7 +69,7 @@ pub enum Memory {
 pub enum Span {
     /// Between these two shares of the payload, in 65,536ths, in either order.
     Between(u16, u16),
-    /// That many words from that word on, in bounds or not.
+    /// That many elements from that one on, in bounds or not.
     At(usize, usize),
 }
 
@@ -103,30 +105,30 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    prop_oneof![2 => Just(Memory::Vec), 1 => Just(Memory::Buf)]
+    prop_oneof![2 => Just(Memory::Bytes), 2 => Just(Memory::Words), 1 => Just(Memory::Buf)]
 }
 
-/// Nothing, a few words, around a page, many pages.
+/// Nothing, a few bytes, around a page, many pages.
 fn chunk_len() -> impl Strategy<Value = usize> {
-    const LARGE: usize = if cfg!(miri) { 1200 } else { 12_000 };
+    const LARGE: usize = if cfg!(miri) { 9600 } else { 96_000 };
     prop_oneof![
         1 => Just(0),
-        3 => 1..64usize,
-        3 => 510..515usize,
-        2 => 64..LARGE,
+        3 => 1..512usize,
+        3 => 4090..4105usize,
+        2 => 512..LARGE,
     ]
 }
 
 fn span() -> impl Strategy<Value = Span> {
     prop_oneof![
         8 => any::<(u16, u16)>().prop_map(|(a, b)| Span::Between(a, b)),
-        4 => (0..600usize, 0..9usize).prop_map(|(offset, len)| Span::At(offset, len)),
+        4 => (0..4800usize, 0..70usize).prop_map(|(offset, len)| Span::At(offset, len)),
         1 => (any::<usize>(), any::<usize>()).prop_map(|(offset, len)| Span::At(offset, len)),
     ]
 }
 
 /// Runs `steps` on `registry`, which holds nothing yet, and compares every
-/// result, word for word; at last everything that is left.
+/// result, byte for byte; at last everything that is left.
 ///
 /// # Panics
 ///
@@ -172,23 +174,38 @@ struct Model<'a, B: Backend> {
 }
 
 struct Entry<B: Backend> {
-    content: Vec<u64>,
-    handle: Handle<B>,
+    content: Vec<u8>,
+    handle: Handle<B, u8>,
 }
 
 impl<B: Backend> Model<'_, B> {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::PageOut { seed, lens, memory } => self.page_out(*seed, lens, *memory),
+            Step::PageOut { seed, lens, memory } => match memory {
+                Memory::Bytes => self.page_out::<Vec<u8>>(*seed, lens),
+                Memory::Words => self.page_out::<Vec<u64>>(*seed, lens),
+                Memory::Buf => self.page_out::<ChunkBuf<u8>>(*seed, lens),
+            },
             Step::ReadAt(at, span) => self.read_at(*at, *span),
-            Step::ReadAtMany(at, spans, Memory::Vec) => {
-                self.read_at_many::<Vec<u64>>(*at, spans);
+            Step::ReadAtMany(at, spans, memory) => {
+                if let Some(entry) = self.remove(*at) {
+                    let entry = match memory {
+                        Memory::Bytes => self.read_at_many::<Vec<u8>>(entry, spans),
+                        Memory::Words => self.read_at_many::<Vec<u64>>(entry, spans),
+                        Memory::Buf => self.read_at_many::<ChunkBuf<u8>>(entry, spans),
+                    };
+                    self.alive.push(entry);
+                }
             }
-            Step::ReadAtMany(at, spans, Memory::Buf) => {
-                self.read_at_many::<ChunkBuf>(*at, spans);
+            Step::Take(at, memory, held) => {
+                if let Some(entry) = self.remove(*at) {
+                    match memory {
+                        Memory::Bytes => self.take::<Vec<u8>>(entry, *held),
+                        Memory::Words => self.take::<Vec<u64>>(entry, *held),
+                        Memory::Buf => self.take::<ChunkBuf<u8>>(entry, *held),
+                    }
+                }
             }
-            Step::Take(at, Memory::Vec, held) => self.take::<Vec<u64>>(*at, *held),
-            Step::Take(at, Memory::Buf, held) => self.take::<ChunkBuf>(*at, *held),
             Step::Prefetch(at, span) => {
                 if let Some(entry) = self.entry(*at) {
                     let range = span.range(entry.content.len());
@@ -200,31 +217,22 @@ impl<B: Backend> Model<'_, B> {
         assert_eq!(self.registry.live_handles(), self.alive.len());
     }
 
-    fn page_out(&mut self, seed: u64, lens: &[usize], memory: Memory) {
-        let content = words(seed, lens.iter().sum());
+    fn page_out<C: Sample>(&mut self, seed: u64, lens: &[usize]) {
+        let whole = |len: &usize| len - len % size_of::<C::Of>();
+        let lens: Vec<usize> = lens.iter().map(whole).collect();
+        let content = bytes(seed, lens.iter().sum());
         let mut start = 0;
         let chunks = lens.iter().map(|len| {
             start += len;
-            content[start - len..start].to_vec()
+            C::of(&content[start - len..start])
         });
-        let mut vecs: Vec<Vec<u64>> = chunks.collect();
-        let outcome = match memory {
-            Memory::Vec => {
-                let outcome = self.registry.pageout(&mut vecs);
-                check_chunks(outcome.is_ok(), &vecs, lens, &content);
-                outcome
-            }
-            Memory::Buf => {
-                let bufs = vecs.iter().map(|chunk| filled(chunk));
-                let mut bufs: Vec<ChunkBuf> = bufs.collect();
-                let outcome = self.registry.pageout(&mut bufs);
-                check_chunks(outcome.is_ok(), &bufs, lens, &content);
-                outcome
-            }
-        };
+        let mut chunks: Vec<C> = chunks.collect();
+        let outcome = self.registry.pageout(&mut chunks);
+        check_chunks(outcome.is_ok(), &chunks, &lens, &content);
         match outcome {
             Ok(handle) => {
-                assert_eq!(handle.len(), content.len(), "words of the handle");
+                assert_eq!(handle.len_bytes(), content.len(), "bytes of the handle");
+                let handle = as_bytes(handle);
                 self.alive.push(Entry { content, handle });
             }
             Err(error) => self.count(&error),
@@ -236,44 +244,59 @@ impl<B: Backend> Model<'_, B> {
         let range = span.range(entry.content.len());
         let mut found = vec![7, 8];
         let outcome = entry.handle.read_at(range.start, range.len(), &mut found);
-        let expected = entry.content.get(range).map(<[u64]>::to_vec);
+        let expected = entry.content.get(range).map(<[u8]>::to_vec);
         let is_refused = expected.is_none();
         let failed = check_read(outcome, &found, &[7, 8], expected);
         self.failures += usize::from(failed);
         self.refusals += usize::from(is_refused);
     }
 
-    fn read_at_many<D: Sample>(&mut self, at: usize, spans: &[Span]) {
-        let Some(entry) = self.entry(at) else { return };
-        let content = &entry.content;
-        let ranges: Vec<Range<usize>> =
-            spans.iter().map(|span| span.range(content.len())).collect();
-        let parts = ranges.iter().map(|range| content.get(range.clone()));
-        let expected: Option<Vec<&[u64]>> = parts.collect();
+    /// Reads as what `D` holds, if the payload is made of these, and as bytes otherwise.
+    fn read_at_many<D: Sample>(&mut self, entry: Entry<B>, spans: &[Span]) -> Entry<B> {
+        let Entry { content, handle } = entry;
+        let handle = match handle.cast::<D::Of>() {
+            Ok(handle) => handle,
+            Err(handle) => {
+                return self.read_at_many::<Vec<u8>>(Entry { content, handle }, spans);
+            }
+        };
+        let each = size_of::<D::Of>();
+        let ranges: Vec<Range<usize>> = spans.iter().map(|span| span.range(handle.len())).collect();
+        let parts = ranges.iter().map(|range| {
+            let end = range.end.checked_mul(each)?;
+            content.get(range.start * each..end)
+        });
+        let expected: Option<Vec<&[u8]>> = parts.collect();
         let is_refused = expected.is_none();
-        let mut found = D::of(&[9]);
-        let outcome = entry.handle.read_at_many(&ranges, &mut found);
+        let mut found = D::of(&[9; 8]);
+        let outcome = handle.read_at_many(&ranges, &mut found);
         let failed = check_read(
             outcome,
-            found.words(),
-            &[9],
+            found.bytes(),
+            &[9; 8],
             expected.map(|parts| parts.concat()),
         );
         self.failures += usize::from(failed);
         self.refusals += usize::from(is_refused);
+        let handle = as_bytes(handle);
+        Entry { content, handle }
     }
 
-    fn take<D: Sample>(&mut self, at: usize, held: usize) {
-        let Some(Entry { content, handle }) = self.remove(at) else {
-            return;
+    /// Takes it as what `D` holds, if the payload is made of these, and as bytes otherwise.
+    fn take<D: Sample>(&mut self, entry: Entry<B>, held: usize) {
+        let Entry { content, handle } = entry;
+        let handle = match handle.cast::<D::Of>() {
+            Ok(handle) => handle,
+            Err(handle) => return self.take::<Vec<u8>>(Entry { content, handle }, held),
         };
-        let mut found = D::of(&words(1, held));
+        let mut found = D::of(&bytes(1, held - held % size_of::<D::Of>()));
         match handle.take(&mut found) {
-            Ok(()) => assert_words(found.words(), &content, "a take"),
+            Ok(()) => assert_bytes(found.bytes(), &content, "a take"),
             Err(failed) => {
-                assert_words(found.words(), &[], "the destination of a failed take");
+                assert_bytes(found.bytes(), &[], "the destination of a failed take");
                 let (error, handle) = failed.into_parts();
                 self.count(&error);
+                let handle = as_bytes(handle);
                 self.alive.push(Entry { content, handle });
             }
         }
@@ -281,7 +304,8 @@ impl<B: Backend> Model<'_, B> {
 
     /// Compares everything that is left, half by reading and half by taking.
     fn finish(mut self) -> usize {
-        let logical_words: usize = self.alive.iter().map(|entry| entry.content.len()).sum();
+        let lens = self.alive.iter().map(|entry| entry.content.len());
+        let logical_bytes = lens.sum::<usize>() as u64;
         let stats = settled_stats(self.registry);
         assert_eq!(
             stats.failed_pageouts + stats.failed_reads,
@@ -289,17 +313,17 @@ impl<B: Backend> Model<'_, B> {
             "every error that was returned is counted"
         );
         assert_eq!(stats.live_handles, self.alive.len());
-        assert_eq!(stats.logical_bytes, logical_words as u64 * 8);
-        assert_eq!(stats.backend.logical_bytes, logical_words as u64 * 8);
+        assert_eq!(stats.logical_bytes, logical_bytes);
+        assert_eq!(stats.backend.logical_bytes, logical_bytes);
         for (index, Entry { content, handle }) in self.alive.drain(..).enumerate() {
             let mut found = Vec::new();
             handle
                 .read_at(0, content.len(), &mut found)
                 .expect("a read must succeed");
-            assert_words(&found, &content, "a payload in the end");
+            assert_bytes(&found, &content, "a payload in the end");
             if index % 2 == 0 {
                 handle.take(&mut found).expect("a take must succeed");
-                assert_words(&found, &content, "a take in the end");
+                assert_bytes(&found, &content, "a take in the end");
             }
         }
         assert_eq!(self.registry.live_handles(), 0);
@@ -325,32 +349,10 @@ impl<B: Backend> Model<'_, B> {
     }
 }
 
-/// A destination that the model can fill and look into.
-trait Sample: Destination<Element = u64> {
-    fn of(words: &[u64]) -> Self;
-    fn words(&self) -> &[u64];
-}
-
-impl Sample for Vec<u64> {
-    fn of(words: &[u64]) -> Self {
-        words.to_vec()
-    }
-
-    fn words(&self) -> &[u64] {
-        self
-    }
-}
-
-impl Sample for ChunkBuf {
-    fn of(words: &[u64]) -> Self {
-        filled(words)
-    }
-
-    fn words(&self) -> &[u64] {
-        self
-    }
-}
-
-fn filled(words: &[u64]) -> ChunkBuf {
-    ChunkBuf::try_from(words).expect("memory for a test")
+/// The same payload; elements of every type are bytes.
+fn as_bytes<B: Backend, T: Pod>(handle: Handle<B, T>) -> Handle<B, u8> {
+    let Ok(handle) = handle.cast() else {
+        panic!("any elements are bytes")
+    };
+    handle
 }

@@ -1,28 +1,65 @@
 //! What the model looks at after each operation.
 
-use super::content::assert_words;
-use pager_core::Error;
+use super::content::assert_bytes;
+use pager_core::{Chunk, ChunkBuf, Destination, Error, Pod};
+
+/// A chunk and destination that the model can make and look into.
+pub(super) trait Sample:
+    Chunk<Element = Self::Of> + Destination<Element = Self::Of>
+{
+    /// What it is made of.
+    type Of: Pod;
+
+    /// Made of these bytes, a whole number of elements.
+    fn of(bytes: &[u8]) -> Self;
+
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self.elements())
+    }
+}
+
+impl Sample for Vec<u8> {
+    type Of = u8;
+
+    fn of(bytes: &[u8]) -> Self {
+        bytes.to_vec()
+    }
+}
+
+impl Sample for Vec<u64> {
+    type Of = u64;
+
+    fn of(bytes: &[u8]) -> Self {
+        let (words, rest) = bytes.as_chunks();
+        assert!(rest.is_empty(), "whole words");
+        words.iter().map(|word| u64::from_ne_bytes(*word)).collect()
+    }
+}
+
+impl Sample for ChunkBuf<u8> {
+    type Of = u8;
+
+    fn of(bytes: &[u8]) -> Self {
+        Self::try_from(bytes).expect("memory for a test")
+    }
+}
 
 /// All empty after a page-out that worked, all as they were after one that did
 /// not.
-pub(super) fn check_chunks<C: pager_core::Chunk<Element = u64>>(
+pub(super) fn check_chunks<C: Sample>(
     paged_out: bool,
     chunks: &[C],
     lens: &[usize],
-    content: &[u64],
+    content: &[u8],
 ) {
     let mut start = 0;
     for (chunk, len) in chunks.iter().zip(lens) {
         let expected = &content[start..start + len];
         start += len;
         if paged_out {
-            assert!(chunk.elements().is_empty(), "a chunk still has words");
+            assert!(chunk.bytes().is_empty(), "a chunk still has bytes");
         } else {
-            assert_words(
-                chunk.elements(),
-                expected,
-                "a chunk after a failed page-out",
-            );
+            assert_bytes(chunk.bytes(), expected, "a chunk after a failed page-out");
         }
     }
 }
@@ -31,21 +68,21 @@ pub(super) fn check_chunks<C: pager_core::Chunk<Element = u64>>(
 /// Returns whether the backend failed.
 pub(super) fn check_read(
     outcome: Result<(), Error>,
-    found: &[u64],
-    held: &[u64],
-    expected: Option<Vec<u64>>,
+    found: &[u8],
+    held: &[u8],
+    expected: Option<Vec<u8>>,
 ) -> bool {
     match (outcome, expected) {
         (Ok(()), Some(expected)) => {
-            assert_words(found, &[held, &expected].concat(), "a read");
+            assert_bytes(found, &[held, &expected].concat(), "a read");
             false
         }
         (Err(Error::OutOfBounds { .. }), None) => {
-            assert_words(found, held, "a destination after a refused read");
+            assert_bytes(found, held, "a destination after a refused read");
             false
         }
         (Err(error), Some(_)) if !matches!(error, Error::OutOfBounds { .. }) => {
-            assert_words(found, held, "a destination after a failed read");
+            assert_bytes(found, held, "a destination after a failed read");
             true
         }
         (outcome, expected) => panic!(

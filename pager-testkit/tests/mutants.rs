@@ -432,8 +432,8 @@ impl Backend for ClearsAndFails {
 fn chunks_cleared_by_a_failed_pageout_are_noticed() {
     let step = model::Step::PageOut {
         seed: 1,
-        lens: vec![3],
-        memory: model::Memory::Vec,
+        lens: vec![24],
+        memory: model::Memory::Words,
     };
     let check = AssertUnwindSafe(|| {
         model::run_with_failures(&Registry::new(ClearsAndFails), &[step], || {});
