@@ -74,7 +74,7 @@ impl From<Why> for Failure {
 ///
 /// # Panics
 ///
-/// If a word or a count differs, or an operation fails that was not told to.
+/// If a byte or a count differs, or an operation fails that was not told to.
 pub fn run(input: &[u8]) {
     let Some(scene) = scene::<Scene>(input) else {
         return;
@@ -101,7 +101,7 @@ fn play<B: Backend>(beneath: B, scene: Scene) {
         None => Registry::new(backend),
         Some((budget, io_threads)) => {
             let residency = Residency::builder()
-                .budget_bytes(budget.words() * 8)
+                .budget_bytes(budget.bytes())
                 .io_threads((io_threads % 3).into())
                 .build();
             Registry::with_residency(backend, &residency)
@@ -120,7 +120,7 @@ fn play<B: Backend>(beneath: B, scene: Scene) {
 
 struct Stage<B: Backend> {
     registry: Registry<FaultyBackend<B>>,
-    table: Table<Handle<FaultyBackend<B>>>,
+    table: Table<Handle<FaultyBackend<B>, u8>>,
     may_fail: MayFail,
 }
 
@@ -141,9 +141,12 @@ fn check(done: Result<()>, asked: &[Failure]) {
 
 struct To<'a, B: Backend>(&'a Registry<B>);
 
-impl<B: Backend> PageOut<Handle<B>> for To<'_, B> {
-    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle<B>> {
-        self.0.pageout(chunks)
+impl<B: Backend> PageOut<Handle<B, u8>> for To<'_, B> {
+    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle<B, u8>> {
+        let Ok(handle) = self.0.pageout(chunks)?.cast() else {
+            panic!("any elements are bytes")
+        };
+        Ok(handle)
     }
 }
 
@@ -152,13 +155,13 @@ impl<B: Backend> Stage<B> {
         let (registry, table, may_fail) = (&self.registry, &mut self.table, &self.may_fail);
         match step {
             Step::PageOut(memory, lens) => {
-                let done = table.page_out(words(&lens), memory, To(registry));
+                let done = table.page_out(lens_of(&lens), memory, To(registry));
                 check(done, &may_fail.page_outs);
             }
             Step::PageOutEach(lens) => {
-                let pageout = |chunks: &mut [Vec<u64>]| registry.options().pageout_each(chunks);
+                let pageout = |chunks: &mut [Vec<u8>]| registry.options().pageout_each(chunks);
                 check(
-                    table.page_out_each(words(&lens), pageout),
+                    table.page_out_each(lens_of(&lens), pageout),
                     &may_fail.page_outs,
                 );
             }
@@ -188,7 +191,7 @@ impl<B: Backend> Stage<B> {
             }
             Step::Drop(which) => drop(table.remove(which)),
             Step::Budget(len) => check(
-                registry.residency().set_budget_bytes(len.words() * 8),
+                registry.residency().set_budget_bytes(len.bytes()),
                 &may_fail.page_outs,
             ),
             Step::Flush => check(registry.residency().flush(), &may_fail.page_outs),
@@ -223,7 +226,7 @@ impl<B: Backend> Stage<B> {
             .residency()
             .flush()
             .expect("a healed backend stores");
-        let logical_bytes = self.table.words() as u64 * 8;
+        let logical_bytes = self.table.bytes() as u64;
         let stats = self.registry.stats();
         assert_eq!(stats.live_handles, self.table.live.len());
         assert_eq!(stats.logical_bytes, logical_bytes);
@@ -243,6 +246,6 @@ impl<B: Backend> Stage<B> {
     }
 }
 
-fn words(lens: &[Option<Length>]) -> impl Iterator<Item = usize> {
-    lens.iter().flatten().map(|len| len.words())
+fn lens_of(lens: &[Option<Length>]) -> impl Iterator<Item = usize> {
+    lens.iter().flatten().map(|len| len.bytes())
 }

@@ -5,21 +5,21 @@ use std::ops::Range;
 
 use arbitrary::{Arbitrary, Unstructured};
 
-/// Words of a page, which is also a block of a scratch file.
-const PAGE_WORDS: usize = 512;
-/// The largest power of two: words of a huge page, which is also the staging
+/// A page, which is also a block of a scratch file.
+const PAGE_BYTES: usize = 4096;
+/// The largest power of two: bytes of a huge page, which is also the staging
 /// buffer of the file backend.
-const LARGEST_POWER: u8 = 18;
-/// The most that all payloads of one scene hold together, in words: what a fuzzer
+const LARGEST_POWER: u8 = 21;
+/// The most that all payloads of one scene hold together, in bytes: what a fuzzer
 /// gets through often.
-pub(super) const WORDS_AT_MOST: usize = 1 << 20;
+pub(super) const BYTES_AT_MOST: usize = 8 << 20;
 
 /// A scene of the target's own kind, or nothing if the bytes do not make one.
 pub(super) fn scene<'a, T: Arbitrary<'a>>(input: &'a [u8]) -> Option<T> {
     T::arbitrary_take_rest(Unstructured::new(input)).ok()
 }
 
-/// A word less, exactly, or a word more.
+/// A byte less, exactly, or a byte more.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(super) enum Edge {
     Below,
@@ -28,16 +28,16 @@ pub(super) enum Edge {
 }
 
 impl Edge {
-    fn of(self, words: usize) -> usize {
+    fn of(self, bytes: usize) -> usize {
         match self {
-            Self::Below => words.saturating_sub(1),
-            Self::At => words,
-            Self::Above => words + 1,
+            Self::Below => bytes.saturating_sub(1),
+            Self::At => bytes,
+            Self::Above => bytes + 1,
         }
     }
 }
 
-/// How many words. Large ones are rare, because they are slow.
+/// How many bytes. Large ones are rare, because they are slow.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(super) enum Length {
     Few(u8),
@@ -47,27 +47,29 @@ pub(super) enum Length {
 }
 
 impl Length {
-    pub(super) fn words(self) -> usize {
+    pub(super) fn bytes(self) -> usize {
         match self {
-            Self::Few(words) => words.into(),
-            Self::Pages(pages, edge) => edge.of(usize::from(pages % 32) * PAGE_WORDS),
-            Self::Many(words) => usize::from(words) / 8,
+            Self::Few(bytes) => bytes.into(),
+            Self::Pages(pages, edge) => edge.of(usize::from(pages % 32) * PAGE_BYTES),
+            Self::Many(bytes) => bytes.into(),
             Self::Power(power, edge) => edge.of(1 << (power % (LARGEST_POWER + 1))),
         }
     }
 }
 
-/// Which kind of memory words are in.
+/// Which kind of memory bytes are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub(super) enum Memory {
     Vec,
+    /// A `Vec` of words: as many as the bytes fill.
+    Words,
     Buf,
 }
 
 /// One end of a range, of a payload whose length the input does not know.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(super) enum Bound {
-    Word(u16),
+    Byte(u16),
     Share(u16),
     Page(u8, Edge),
     BeforeTheEnd(u8),
@@ -76,14 +78,14 @@ pub(super) enum Bound {
 }
 
 impl Bound {
-    fn word(self, len: usize) -> usize {
+    fn byte(self, len: usize) -> usize {
         match self {
-            Self::Word(word) => word.into(),
+            Self::Byte(byte) => byte.into(),
             Self::Share(share) => len * usize::from(share) / usize::from(u16::MAX),
-            Self::Page(page, edge) => edge.of(usize::from(page) * PAGE_WORDS),
-            Self::BeforeTheEnd(words) => len.saturating_sub(words.into()),
-            Self::BehindTheEnd(words) => len + usize::from(words),
-            Self::Anywhere(word) => word,
+            Self::Page(page, edge) => edge.of(usize::from(page) * PAGE_BYTES),
+            Self::BeforeTheEnd(bytes) => len.saturating_sub(bytes.into()),
+            Self::BehindTheEnd(bytes) => len + usize::from(bytes),
+            Self::Anywhere(byte) => byte,
         }
     }
 }
@@ -95,7 +97,7 @@ pub(super) enum Span {
     Ordered(Bound, Bound),
     /// From here to there, as they come.
     Raw(Bound, Bound),
-    /// That many words from here on.
+    /// That many bytes from here on.
     Short(Bound, u8),
 }
 
@@ -103,13 +105,13 @@ impl Span {
     pub(super) fn range(self, len: usize) -> Range<usize> {
         match self {
             Self::Ordered(a, b) => {
-                let (a, b) = (a.word(len), b.word(len));
+                let (a, b) = (a.byte(len), b.byte(len));
                 a.min(b)..a.max(b)
             }
-            Self::Raw(a, b) => a.word(len)..b.word(len),
-            Self::Short(a, words) => {
-                let start = a.word(len);
-                start..start.saturating_add(words.into())
+            Self::Raw(a, b) => a.byte(len)..b.byte(len),
+            Self::Short(a, bytes) => {
+                let start = a.byte(len);
+                start..start.saturating_add(bytes.into())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the fuzz targets do with their input, and what they hold against it.
 //!
 //! Each target is one function of bytes: it makes a scene from them, plays it,
-//! compares every word with a model that keeps payloads in `Vec`s, and panics at
+//! compares every byte with a model that keeps payloads in `Vec`s, and panics at
 //! the first difference. It leaves nothing behind, neither in memory nor on the
 //! file system. No target needs a fuzzer: `pager/tests/fuzz_corpus.rs` plays the
 //! committed corpus through the same functions.

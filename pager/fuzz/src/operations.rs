@@ -6,7 +6,7 @@
 
 use arbitrary::Arbitrary;
 use pager::{BackendKind, Error, Handle, IoChoice, Pager, Preset, Reuse, ScratchProblem};
-use pager_core::{Chunk, Result};
+use pager_core::{Chunk, Pod, Result};
 use tempfile::TempDir;
 
 use super::input::{Length, Memory, Span, scene};
@@ -76,31 +76,41 @@ enum Way {
 /// A pager, and the way that the next page-out goes.
 struct Facade<'a>(&'a Pager, Way);
 
-impl PageOut<Handle> for Facade<'_> {
-    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle> {
-        match self.1 {
+impl PageOut<Handle<u8>> for Facade<'_> {
+    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle<u8>> {
+        let handle = match self.1 {
             Way::Selected => self.0.pageout(chunks),
-            Way::To(kind) => FacadeTo(self.0, kind.into()).page_out(chunks),
+            Way::To(kind) => return FacadeTo(self.0, kind.into()).page_out(chunks),
             Way::SoonWanted => self.0.options().reuse(Reuse::Soon).pageout(chunks),
             Way::LateWanted => self.0.options().reuse(Reuse::Late).pageout(chunks),
-        }
+        };
+        Ok(as_bytes(handle?))
     }
 }
 
 /// A pager, and the backend of the next page-out.
 pub(super) struct FacadeTo<'a>(pub(super) &'a Pager, pub(super) BackendKind);
 
-impl PageOut<Handle> for FacadeTo<'_> {
-    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<Handle> {
-        self.0.options().backend(self.1).pageout(chunks)
+impl PageOut<Handle<u8>> for FacadeTo<'_> {
+    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<Handle<u8>> {
+        let handle = self.0.options().backend(self.1).pageout(chunks)?;
+        Ok(as_bytes(handle))
     }
+}
+
+/// The same payload; elements of every type are bytes.
+fn as_bytes<T: Pod>(handle: Handle<T>) -> Handle<u8> {
+    let Ok(handle) = handle.cast() else {
+        panic!("any elements are bytes")
+    };
+    handle
 }
 
 /// Plays one input.
 ///
 /// # Panics
 ///
-/// If a word or a count differs, an operation fails that must not, or something
+/// If a byte or a count differs, an operation fails that must not, or something
 /// is left in the end.
 pub fn run(input: &[u8]) {
     let Some(scene) = scene::<Scene>(input) else {
@@ -116,7 +126,7 @@ pub fn run(input: &[u8]) {
 
 struct Stage {
     pager: Pager,
-    table: Table<Handle>,
+    table: Table<Handle<u8>>,
     has_quota: bool,
     root: TempDir,
     /// Scratch directories so far, by number.
@@ -142,11 +152,11 @@ impl Stage {
             .checksums(settings.has_checksums)
             .io_threads((settings.io_threads % 3).into())
             .watermarks(low, high)
-            .budget_bytes(settings.budget.map_or(0, |len| len.words() * 8))
+            .budget_bytes(settings.budget.map_or(0, |len| len.bytes()))
             .scratch_dir(root.path().join("0"))
             .allow_memory_fs(true);
         if let Some(quota) = settings.quota {
-            builder = builder.quota_bytes(quota.words() as u64 * 8);
+            builder = builder.quota_bytes(quota.bytes() as u64);
         }
         Self {
             pager: builder.build().expect("a pager over a fresh directory"),
@@ -161,12 +171,13 @@ impl Stage {
         let (pager, table) = (&self.pager, &mut self.table);
         match operation {
             Operation::PageOut(way, memory, lens) => {
-                let done = table.page_out(words(&lens), memory, Facade(pager, way));
+                let done = table.page_out(lens_of(&lens), memory, Facade(pager, way));
                 self.check_write(done);
             }
             Operation::PageOutEach(lens) => {
-                let done = table
-                    .page_out_each(words(&lens), |chunks| pager.options().pageout_each(chunks));
+                let done = table.page_out_each(lens_of(&lens), |chunks| {
+                    pager.options().pageout_each(chunks)
+                });
                 self.check_write(done);
             }
             Operation::Read(which, span) => {
@@ -187,13 +198,13 @@ impl Stage {
                 }
             }
             Operation::PrefetchAll => {
-                let handles: Vec<&Handle> = table.live.iter().map(|it| &it.handle).collect();
+                let handles: Vec<&Handle<u8>> = table.live.iter().map(|it| &it.handle).collect();
                 pager.prefetch_many(&handles);
             }
-            Operation::Take(which, memory, held) => check(table.take(which, memory, held.words())),
+            Operation::Take(which, memory, held) => check(table.take(which, memory, held.bytes())),
             Operation::Drop(which) => drop(table.remove(which)),
             Operation::Flip(kind) => check(pager.set_backend(kind.into())),
-            Operation::Budget(len) => self.check_write(pager.set_budget(len.words() * 8)),
+            Operation::Budget(len) => self.check_write(pager.set_budget(len.bytes())),
             Operation::Flush => self.check_write(pager.flush()),
             Operation::MoveScratch => self.move_scratch(),
             Operation::Look => self.look(),
@@ -214,7 +225,7 @@ impl Stage {
         let moved = self
             .pager
             .set_scratch_dir(self.root.path().join(self.moves.to_string()));
-        let is_file = |entry: &Entry<Handle>| entry.handle.backend() == BackendKind::File;
+        let is_file = |entry: &Entry<Handle<u8>>| entry.handle.backend() == BackendKind::File;
         if self.table.live.iter().any(is_file) {
             assert!(
                 matches!(
@@ -235,7 +246,7 @@ impl Stage {
     fn look(&self) {
         let total = self.pager.stats().total;
         assert_eq!(total.live_handles, self.table.live.len());
-        assert_eq!(total.logical_bytes, self.table.words() as u64 * 8);
+        assert_eq!(total.logical_bytes, self.table.bytes() as u64);
         let mut listed: Vec<_> = self.pager.handles();
         listed.sort_by_key(|info| (info.backend, info.id));
         let held = self.table.live.iter().map(|entry| &entry.handle);
@@ -245,7 +256,7 @@ impl Stage {
         held.sort_unstable();
         let listed: Vec<_> = listed
             .iter()
-            .map(|it| (it.backend, it.id, it.len))
+            .map(|it| (it.backend, it.id, it.len_bytes))
             .collect();
         assert_eq!(listed, held);
     }
@@ -280,8 +291,8 @@ impl Stage {
     }
 }
 
-fn words(lens: &[Option<Length>]) -> impl Iterator<Item = usize> {
-    lens.iter().flatten().map(|len| len.words())
+fn lens_of(lens: &[Option<Length>]) -> impl Iterator<Item = usize> {
+    lens.iter().flatten().map(|len| len.bytes())
 }
 
 fn check(done: Result<()>) {

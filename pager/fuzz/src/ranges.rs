@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use pager::{BackendKind, IoChoice, Pager, Preset};
 
-use super::input::{Length, Memory, Span, WORDS_AT_MOST, scene};
+use super::input::{BYTES_AT_MOST, Length, Memory, Span, scene};
 use super::operations::FacadeTo;
 use super::table::Table;
 
@@ -51,14 +51,14 @@ enum Before {
 ///
 /// # Panics
 ///
-/// If a word differs, or an operation fails that must not.
+/// If a byte differs, or an operation fails that must not.
 pub fn run(input: &[u8]) {
     let Some(scene) = scene::<Scene>(input) else {
         return;
     };
     let root = tempfile::tempdir().expect("a temporary directory");
     let pager = scene.medium.pager(&root, scene.has_budget);
-    let lens = scene.chunks.iter().flatten().map(|len| len.words());
+    let lens = scene.chunks.iter().flatten().map(|len| len.bytes());
     let mut table = Table::new();
     let kind = pager.backend();
     table
@@ -71,7 +71,7 @@ pub fn run(input: &[u8]) {
             Before::Flush => pager.flush().expect("there is room"),
             Before::Prefetch(span) => entry.prefetch(&span.range(entry.content.len())),
         }
-        let mut wanted_words = 0usize;
+        let mut wanted_bytes = 0usize;
         let ranges = list
             .spans
             .iter()
@@ -81,9 +81,9 @@ pub fn run(input: &[u8]) {
         let ranges: Vec<_> = ranges
             .take_while(|range| {
                 if range.end <= entry.content.len() {
-                    wanted_words += range.len();
+                    wanted_bytes += range.len();
                 }
-                wanted_words <= WORDS_AT_MOST
+                wanted_bytes <= BYTES_AT_MOST
             })
             .collect();
         entry
@@ -114,7 +114,7 @@ impl Medium {
             Self::Direct => IoChoice::Auto,
             _ => IoChoice::Buffered,
         };
-        let budget_bytes = if has_budget { WORDS_AT_MOST * 16 } else { 0 };
+        let budget_bytes = if has_budget { BYTES_AT_MOST * 2 } else { 0 };
         let settings = Pager::builder().backend(kind).preset(preset).io(io);
         let settings = settings.checksums(self != Self::BufferedWithoutChecksums);
         let settings = settings.budget_bytes(budget_bytes).io_threads(1);

@@ -1,4 +1,4 @@
-//! [`Table`]: live handles, each with the words it must hold, and every check of
+//! [`Table`]: live handles, each with the bytes it must hold, and every check of
 //! what an operation on one of them did.
 
 use std::ops::Range;
@@ -6,26 +6,26 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pager_core::{Backend, Chunk, ChunkBuf, Destination, Error, Result, TakeError};
-use pager_testkit::content::{assert_words, words};
+use pager_testkit::content::{assert_bytes, bytes};
 
-use super::input::{Memory, WORDS_AT_MOST};
+use super::input::{BYTES_AT_MOST, Memory};
 
 /// What a handle of the facade and one of a registry have in common.
 pub(super) trait Paged: Sized {
     fn len(&self) -> usize;
-    fn read_at<D: Destination<Element = u64>>(
+    fn read_at<D: Destination<Element = u8>>(
         &self,
         offset: usize,
         len: usize,
         dst: &mut D,
     ) -> Result<()>;
-    fn read_at_many<D: Destination<Element = u64>>(
+    fn read_at_many<D: Destination<Element = u8>>(
         &self,
         ranges: &[Range<usize>],
         dst: &mut D,
     ) -> Result<()>;
     fn prefetch_at(&self, offset: usize, len: usize);
-    fn take<D: Destination<Element = u64>>(self, dst: &mut D) -> Result<(), TakeError<Self>>;
+    fn take<D: Destination<Element = u8>>(self, dst: &mut D) -> Result<(), TakeError<Self>>;
 }
 
 macro_rules! paged {
@@ -35,11 +35,11 @@ macro_rules! paged {
                 self.len()
             }
 
-            fn read_at<D: Destination<Element = u64>>(&self, at: usize, len: usize, dst: &mut D) -> Result<()> {
+            fn read_at<D: Destination<Element = u8>>(&self, at: usize, len: usize, dst: &mut D) -> Result<()> {
                 self.read_at(at, len, dst)
             }
 
-            fn read_at_many<D: Destination<Element = u64>>(
+            fn read_at_many<D: Destination<Element = u8>>(
                 &self,
                 ranges: &[Range<usize>],
                 dst: &mut D,
@@ -51,37 +51,59 @@ macro_rules! paged {
                 self.prefetch_at(offset, len);
             }
 
-            fn take<D: Destination<Element = u64>>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
+            fn take<D: Destination<Element = u8>>(self, dst: &mut D) -> Result<(), TakeError<Self>> {
                 self.take(dst)
             }
         }
     };
 }
 
-paged!(pager::Handle);
-paged!(pager_core::Handle<B>, B: Backend);
+paged!(pager::Handle<u8>);
+paged!(pager_core::Handle<B, u8>, B: Backend);
 
-/// A destination or chunk that the table can make and look into.
-trait Sample: Destination<Element = u64> + Chunk<Element = u64> {
-    fn of(words: &[u64]) -> Self;
+/// A chunk that the table can make and look into.
+trait Sample: Chunk {
+    /// Of bytes that make whole elements.
+    fn of(bytes: &[u8]) -> Self;
+
+    fn bytes(&self) -> Vec<u8>;
 }
 
-impl Sample for Vec<u64> {
-    fn of(words: &[u64]) -> Self {
-        words.to_vec()
+impl Sample for Vec<u8> {
+    fn of(bytes: &[u8]) -> Self {
+        bytes.to_vec()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.clone()
     }
 }
 
-impl Sample for ChunkBuf {
-    fn of(words: &[u64]) -> Self {
-        Self::try_from(words).expect("memory for a test")
+impl Sample for Vec<u64> {
+    fn of(bytes: &[u8]) -> Self {
+        let words = bytes.as_chunks().0.iter();
+        words.map(|word| u64::from_ne_bytes(*word)).collect()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+}
+
+impl Sample for ChunkBuf<u8> {
+    fn of(bytes: &[u8]) -> Self {
+        Self::try_from(bytes).expect("memory for a test")
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.to_vec()
     }
 }
 
 /// A live handle, and what it must hold.
 pub(super) struct Entry<H> {
     pub(super) handle: H,
-    pub(super) content: Vec<u64>,
+    pub(super) content: Vec<u8>,
 }
 
 /// Live handles, by a number that is taken modulo how many there are.
@@ -108,18 +130,20 @@ impl<H: Paged> Table<H> {
         Some(self.live.swap_remove(index))
     }
 
-    pub(super) fn words(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.live.iter().map(|entry| entry.content.len()).sum()
     }
 
-    /// Cuts fresh words into chunks of these lengths, as far as there is room.
-    fn chunks(&mut self, lens: impl Iterator<Item = usize>) -> Vec<Vec<u64>> {
-        let mut room = WORDS_AT_MOST - self.words();
+    /// Cuts fresh bytes into chunks of these lengths, as far as there is room, each a
+    /// whole number of elements.
+    fn chunks(&mut self, lens: impl Iterator<Item = usize>, element: usize) -> Vec<Vec<u8>> {
+        let mut room = BYTES_AT_MOST - self.bytes();
         lens.map(|len| {
             let len = len.min(room);
+            let len = len - len % element;
             room -= len;
             self.made += 1;
-            words(self.made, len)
+            bytes(self.made, len)
         })
         .collect()
     }
@@ -131,13 +155,15 @@ impl<H: Paged> Table<H> {
         memory: Memory,
         pageout: impl PageOut<H>,
     ) -> Result<()> {
-        let chunks = self.chunks(lens);
+        let element = if memory == Memory::Words { 8 } else { 1 };
+        let chunks = self.chunks(lens, element);
         let handle = match memory {
-            Memory::Vec => page_out_as::<Vec<u64>, H>(&chunks, pageout),
-            Memory::Buf => page_out_as::<ChunkBuf, H>(&chunks, pageout),
+            Memory::Vec => page_out_as::<Vec<u8>, H>(&chunks, pageout),
+            Memory::Words => page_out_as::<Vec<u64>, H>(&chunks, pageout),
+            Memory::Buf => page_out_as::<ChunkBuf<u8>, H>(&chunks, pageout),
         }?;
         let content = chunks.concat();
-        assert_eq!(handle.len(), content.len(), "words of the handle");
+        assert_eq!(handle.len(), content.len(), "bytes of the handle");
         self.live.push(Entry { handle, content });
         Ok(())
     }
@@ -146,16 +172,16 @@ impl<H: Paged> Table<H> {
     pub(super) fn page_out_each(
         &mut self,
         lens: impl Iterator<Item = usize>,
-        pageout: impl FnOnce(&mut [Vec<u64>]) -> Result<Vec<H>>,
+        pageout: impl FnOnce(&mut [Vec<u8>]) -> Result<Vec<H>>,
     ) -> Result<()> {
-        let before = self.chunks(lens);
+        let before = self.chunks(lens, 1);
         let mut chunks = before.clone();
         let handles = pageout(&mut chunks);
         check_chunks(handles.is_ok(), &chunks, &before);
         let handles = handles?;
         assert_eq!(handles.len(), before.len(), "handles of the chunks");
         for (handle, content) in handles.into_iter().zip(before) {
-            assert_eq!(handle.len(), content.len(), "words of the handle");
+            assert_eq!(handle.len(), content.len(), "bytes of the handle");
             self.live.push(Entry { handle, content });
         }
         Ok(())
@@ -167,8 +193,8 @@ impl<H: Paged> Table<H> {
             return Ok(());
         };
         let taken = match memory {
-            Memory::Vec => entry.take_into::<Vec<u64>>(held),
-            Memory::Buf => entry.take_into::<ChunkBuf>(held),
+            Memory::Vec | Memory::Words => entry.take_into::<Vec<u8>>(held),
+            Memory::Buf => entry.take_into::<ChunkBuf<u8>>(held),
         };
         taken.map_err(|(error, entry)| {
             self.live.push(entry);
@@ -177,12 +203,12 @@ impl<H: Paged> Table<H> {
     }
 }
 
-/// A way to page out that takes either kind of chunk.
+/// A way to page out that takes any kind of chunk, as bytes.
 pub(super) trait PageOut<H> {
-    fn page_out<C: Chunk<Element = u64>>(self, chunks: &mut [C]) -> Result<H>;
+    fn page_out<C: Chunk>(self, chunks: &mut [C]) -> Result<H>;
 }
 
-fn page_out_as<C: Sample, H>(before: &[Vec<u64>], pageout: impl PageOut<H>) -> Result<H> {
+fn page_out_as<C: Sample, H>(before: &[Vec<u8>], pageout: impl PageOut<H>) -> Result<H> {
     let mut chunks: Vec<C> = before.iter().map(|chunk| C::of(chunk)).collect();
     let handle = pageout.page_out(&mut chunks);
     check_chunks(handle.is_ok(), &chunks, before);
@@ -190,12 +216,12 @@ fn page_out_as<C: Sample, H>(before: &[Vec<u64>], pageout: impl PageOut<H>) -> R
 }
 
 /// All empty after a page-out that worked, all as they were after one that did not.
-fn check_chunks<C: Chunk<Element = u64>>(paged_out: bool, chunks: &[C], before: &[Vec<u64>]) {
+fn check_chunks<C: Sample>(paged_out: bool, chunks: &[C], before: &[Vec<u8>]) {
     for (chunk, before) in chunks.iter().zip(before) {
         if paged_out {
-            assert_words(chunk.elements(), &[], "a chunk after a page-out");
+            assert_bytes(&chunk.bytes(), &[], "a chunk after a page-out");
         } else {
-            assert_words(chunk.elements(), before, "a chunk after a failed page-out");
+            assert_bytes(&chunk.bytes(), before, "a chunk after a failed page-out");
         }
     }
 }
@@ -215,18 +241,21 @@ impl<H: Paged> Entry<H> {
     /// `read_at_many`, compared; the error is one of the backend's.
     pub(super) fn read_many(&self, ranges: &[Range<usize>], memory: Memory) -> Result<()> {
         match memory {
-            Memory::Vec => self.read_many_into::<Vec<u64>>(ranges),
-            Memory::Buf => self.read_many_into::<ChunkBuf>(ranges),
+            Memory::Vec | Memory::Words => self.read_many_into::<Vec<u8>>(ranges),
+            Memory::Buf => self.read_many_into::<ChunkBuf<u8>>(ranges),
         }
     }
 
-    fn read_many_into<D: Sample>(&self, ranges: &[Range<usize>]) -> Result<()> {
+    fn read_many_into<D: Sample + Destination<Element = u8>>(
+        &self,
+        ranges: &[Range<usize>],
+    ) -> Result<()> {
         let parts = ranges.iter().map(|range| self.content.get(range.clone()));
-        let parts: Option<Vec<&[u64]>> = parts.collect();
+        let parts: Option<Vec<&[u8]>> = parts.collect();
         let expected = parts.map(|parts| parts.concat());
         let mut found = D::of(&[9]);
         let outcome = self.handle.read_at_many(ranges, &mut found);
-        check_read(outcome, found.elements(), &[9], expected.as_deref())
+        check_read(outcome, &found.bytes(), &[9], expected.as_deref())
     }
 
     /// Everything, by one read.
@@ -238,17 +267,20 @@ impl<H: Paged> Entry<H> {
         self.handle.prefetch_at(range.start, range.len());
     }
 
-    /// Takes the payload into a destination that holds words, compared; the error
+    /// Takes the payload into a destination that holds bytes, compared; the error
     /// is one of the backend's, with the entry.
-    fn take_into<D: Sample>(self, held: usize) -> Result<(), (Error, Self)> {
-        let mut found = D::of(&words(0, held));
+    fn take_into<D: Sample + Destination<Element = u8>>(
+        self,
+        held: usize,
+    ) -> Result<(), (Error, Self)> {
+        let mut found = D::of(&bytes(0, held));
         match self.handle.take(&mut found) {
             Ok(()) => {
-                assert_words(found.elements(), &self.content, "a take");
+                assert_bytes(&found.bytes(), &self.content, "a take");
                 Ok(())
             }
             Err(failed) => {
-                assert_words(found.elements(), &[], "the destination of a failed take");
+                assert_bytes(&found.bytes(), &[], "the destination of a failed take");
                 let (error, handle) = failed.into_parts();
                 let content = self.content;
                 Err((error, Self { handle, content }))
@@ -260,9 +292,9 @@ impl<H: Paged> Entry<H> {
 /// Checks what a read appended to `held`; `expected` is `None` out of bounds.
 fn check_read(
     outcome: Result<()>,
-    found: &[u64],
-    held: &[u64],
-    expected: Option<&[u64]>,
+    found: &[u8],
+    held: &[u8],
+    expected: Option<&[u8]>,
 ) -> Result<()> {
     let is_refused = matches!(outcome, Err(Error::OutOfBounds { .. }));
     assert_eq!(is_refused, expected.is_none(), "refused: {outcome:?}");
@@ -270,8 +302,8 @@ fn check_read(
         Ok(()) => expected.unwrap_or_default(),
         Err(_) => &[],
     };
-    assert_words(&found[..held.len()], held, "what a destination held");
-    assert_words(&found[held.len()..], appended, "what a read appended");
+    assert_bytes(&found[..held.len()], held, "what a destination held");
+    assert_bytes(&found[held.len()..], appended, "what a read appended");
     if is_refused { Ok(()) } else { outcome }
 }
 
