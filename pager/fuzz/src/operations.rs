@@ -1,12 +1,14 @@
 //! Sequences of operations on a pager: both backends, flips, budgets and quotas
-//! that change, read-ahead, partial reads, takes and drops.
+//! that change, read-ahead, partial reads, views, takes and drops.
 //!
-//! Only a quota may make an operation fail, and what failed changed nothing. At
+//! Only a quota may make an operation fail, and a full budget a view; what failed
+//! changed nothing. At
 //! the end nothing is held, nothing is counted, and no file is left.
 
 use arbitrary::Arbitrary;
-use pager::{BackendKind, Error, Handle, IoChoice, Pager, Preset, Reuse, ScratchProblem};
+use pager::{BackendKind, Error, Handle, IoChoice, Pager, Preset, Reuse, ScratchProblem, View};
 use pager_core::{Chunk, Pod, Result};
+use pager_testkit::content::assert_bytes;
 use tempfile::TempDir;
 
 use super::input::{Length, Memory, Span, scene};
@@ -38,6 +40,8 @@ enum Operation {
     PageOutEach([Option<Length>; 3]),
     Read(u8, Span),
     ReadMany(u8, Memory, Vec<Span>),
+    View(u8, Span),
+    DropView(u8),
     Prefetch(u8, Span),
     PrefetchAll,
     Take(u8, Memory, Length),
@@ -127,6 +131,8 @@ pub fn run(input: &[u8]) {
 struct Stage {
     pager: Pager,
     table: Table<Handle<u8>>,
+    /// Views, each with what it must show for as long as it lives.
+    views: Vec<(View<u8>, Vec<u8>)>,
     has_quota: bool,
     root: TempDir,
     /// Scratch directories so far, by number.
@@ -161,6 +167,7 @@ impl Stage {
         Self {
             pager: builder.build().expect("a pager over a fresh directory"),
             table: Table::new(),
+            views: Vec::new(),
             has_quota: settings.quota.is_some(),
             root,
             moves: 0,
@@ -192,6 +199,12 @@ impl Stage {
                     check(entry.read_many(&ranges.collect::<Vec<_>>(), memory));
                 }
             }
+            Operation::View(which, span) => self.view(which, span),
+            Operation::DropView(which) => {
+                if let Some(index) = usize::from(which).checked_rem(self.views.len()) {
+                    drop(self.views.swap_remove(index));
+                }
+            }
             Operation::Prefetch(which, span) => {
                 if let Some(entry) = table.get(which) {
                     entry.prefetch(&span.range(entry.content.len()));
@@ -208,6 +221,20 @@ impl Stage {
             Operation::Flush => self.check_write(pager.flush()),
             Operation::MoveScratch => self.move_scratch(),
             Operation::Look => self.look(),
+        }
+    }
+
+    fn view(&mut self, which: u8, span: Span) {
+        let Some(entry) = self.table.get(which) else {
+            return;
+        };
+        let range = span.range(entry.content.len());
+        let expected = entry.content.get(range.clone());
+        match (entry.handle.view(range), expected) {
+            (Ok(view), Some(expected)) => self.views.push((view, expected.to_vec())),
+            (Err(Error::OutOfBounds { .. }), None) => {}
+            (Err(Error::NoRoom { .. }), Some(_)) => {}
+            (outcome, expected) => panic!("{outcome:?} for {:?}", expected.map(<[u8]>::len)),
         }
     }
 
@@ -259,6 +286,9 @@ impl Stage {
             .map(|it| (it.backend, it.id, it.len_bytes))
             .collect();
         assert_eq!(listed, held);
+        for (view, expected) in &self.views {
+            assert_bytes(view, expected, "a view");
+        }
     }
 
     /// Compares everything that is left, and then nothing is.
@@ -272,6 +302,9 @@ impl Stage {
             drop(self.table.remove(0));
         }
         drop(self.table);
+        for (view, expected) in self.views {
+            assert_bytes(&view, &expected, "a view that outlived its handle");
+        }
         let stats = || self.pager.stats();
         assert_soon("payloads are held", || {
             stats().total.backend.logical_bytes == 0
