@@ -250,8 +250,7 @@ mod on {
                 )
                 .increment(1);
             } else if let Some(time) = time {
-                metrics::histogram!(operation.histogram(), "backend" => backend)
-                    .record(time.as_secs_f64());
+                super::times::record(operation.histogram(), ("backend", backend), time);
             }
         }
 
@@ -294,7 +293,7 @@ mod on {
 
     pub(super) fn stalled(who: Stalled, time: Duration) {
         #[cfg(feature = "metrics")]
-        metrics::histogram!("pager_stall_seconds", "on" => who.name()).record(time.as_secs_f64());
+        super::times::record("pager_stall_seconds", ("on", who.name()), time);
         #[cfg(feature = "tracing")]
         tracing::debug!(target: "pager", on = who.name(), duration_us = micros(time), "stalled");
     }
@@ -302,5 +301,55 @@ mod on {
     #[cfg(feature = "tracing")]
     pub(super) fn pressure(budget_bytes: usize, lowered: bool) {
         tracing::info!(target: "pager", budget_bytes, lowered, "memory pressure");
+    }
+}
+
+/// Histograms of times, under names that each thread makes once: what is told of every operation
+/// allocates nothing.
+#[cfg(feature = "metrics")]
+mod times {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use metrics::{Key, Label, Level, Metadata};
+
+    const METADATA: Metadata<'static> = Metadata::new("pager", Level::INFO, None);
+
+    /// A label, by name and value.
+    type Named = (&'static str, &'static str);
+
+    thread_local! {
+        /// A handful: one for each operation on each backend.
+        static KEYS: RefCell<Vec<(&'static str, Named, Key)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Tells the recorder that is installed now, if there is one.
+    pub(super) fn record(histogram: &'static str, label: Named, time: Duration) {
+        let tell = |key: &Key| {
+            metrics::with_recorder(|recorder| {
+                let of_key = recorder.register_histogram(key, &METADATA);
+                of_key.record(time.as_secs_f64());
+            });
+        };
+        let told = KEYS.try_with(|keys| {
+            let Ok(mut keys) = keys.try_borrow_mut() else {
+                return false;
+            };
+            let same = |known: &(_, _, _)| (known.0, known.1) == (histogram, label);
+            let place = keys.iter().position(same).unwrap_or_else(|| {
+                keys.push((histogram, label, key(histogram, label)));
+                keys.len() - 1
+            });
+            tell(&keys[place].2);
+            true
+        });
+        // The thread ends and its keys are gone, or a recorder came back here.
+        if !matches!(told, Ok(true)) {
+            tell(&key(histogram, label));
+        }
+    }
+
+    fn key(histogram: &'static str, (name, value): Named) -> Key {
+        Key::from_parts(histogram, vec![Label::from_static_parts(name, value)])
     }
 }

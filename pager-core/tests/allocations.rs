@@ -1,10 +1,7 @@
 //! What a page-out allocates by itself: at most the handle's own entry.
 //!
 //! Alone in its file, because the allocator that counts is the process's.
-//!
-//! Not with feature `metrics`, where every figure is told under a name that is made for it.
 
-#![cfg(not(feature = "metrics"))]
 #![allow(unsafe_code, reason = "a counting allocator is an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -30,8 +31,12 @@ fn published() -> &'static str {
         let mut publisher = Publisher::new("test");
         publisher.publish(&pager);
         let held = work(&pager);
+        let (mut writer, _spill) = pager.spill().unwrap();
+        writer.write_all(&[7; 1000]).unwrap();
         publisher.publish(&pager);
         drop(held);
+        #[cfg(feature = "codec")]
+        compress(scratch.path());
         handle.render()
     })
 }
@@ -39,7 +44,7 @@ fn published() -> &'static str {
 /// Gives back what is still paged out.
 fn work(pager: &Pager) -> Vec<Handle> {
     let mut held = Vec::new();
-    let group = Group::new("query \"7\"");
+    let group = Group::new("query \"7\"").quota_bytes(1 << 30);
     for backend in BackendKind::ALL {
         let options = pager.options().backend(backend).group(&group);
         let mut handles: Vec<_> = (0..32_u64)
@@ -72,6 +77,28 @@ fn work(pager: &Pager) -> Vec<Handle> {
         held.extend(handles);
     }
     held
+}
+
+/// Has a second pager keep something in memory that is encoded.
+#[cfg(feature = "codec")]
+fn compress(scratch: &Path) {
+    let pager = Pager::builder()
+        .budget_bytes(16 << 20)
+        .scratch_dir(scratch)
+        .codec(pager::Codec::Auto)
+        .build()
+        .unwrap();
+    let options = pager.options().backend(BackendKind::File);
+    // These page-outs are not counted with the others: who listens is asked each time.
+    let held: Vec<_> = metrics::with_local_recorder(&metrics::NoopRecorder, || {
+        let pageout = |key: u64| options.pageout(&mut [vec![key; 1 << 18]]).unwrap();
+        (0..32).map(pageout).collect()
+    });
+    pager_testkit::eventually("a payload is encoded", || {
+        pager.codec_stats().kept_bytes > 0
+    });
+    Publisher::new("compressed").publish(&pager);
+    drop(held);
 }
 
 /// The value of the series whose name and labels are these, in whichever order.
@@ -109,6 +136,34 @@ fn figures_have_their_names_labels_and_values() {
         of("pager_group_logical_bytes", &group),
         Some(f64::from(2 * 24 * (2 << 20)))
     );
+    assert_eq!(of("pager_group_handles", &group), Some(48.0));
+    assert_eq!(
+        of("pager_group_quota_bytes", &group),
+        Some(f64::from(1 << 30))
+    );
+    assert_eq!(of("pager_group_refused_pageouts_total", &group), Some(0.0));
+}
+
+#[test]
+fn streams_files_and_the_compressed_tier_are_told() {
+    let text = published();
+    let of = |name, labels: &[&str]| value(text, name, labels);
+    let test = "pager=\"test\"";
+    let file = [test, "backend=\"file\""];
+    assert!(of("pager_spill_bytes", &[test]).unwrap() >= 1000.0);
+    let stored = of("pager_stored_bytes", &file).unwrap();
+    assert!(of("pager_on_disk_bytes", &file).unwrap() >= stored);
+    assert_eq!(of("pager_corrupt_reads_total", &file), Some(0.0));
+    assert!(of("pager_device_written_bytes_total", &file).unwrap() > 0.0);
+    assert!(of("pager_device_read_bytes_total", &file).unwrap() > 0.0);
+    let compressed = ["pager=\"compressed\""];
+    let kept = of("pager_compressed_bytes", &compressed);
+    assert_eq!(kept.is_some(), cfg!(feature = "codec"));
+    if let Some(kept) = kept {
+        assert!(kept > 0.0);
+        let plain = of("pager_codec_plain_bytes_total", &compressed).unwrap();
+        assert!(plain > of("pager_codec_stored_bytes_total", &compressed).unwrap());
+    }
 }
 
 /// Names of series in an expression: words that begin as ours do.
@@ -128,6 +183,11 @@ fn assert_published(expression: &str) {
         "{expression} asks for nothing of pager's"
     );
     for name in asked {
+        // What only a build with the feature has.
+        let is_codec = name.starts_with("pager_compressed_") || name.starts_with("pager_codec_");
+        if is_codec && !cfg!(feature = "codec") {
+            continue;
+        }
         assert!(
             value(published(), &name, &[]).is_some(),
             "{name} of {expression} is not published"
@@ -144,7 +204,7 @@ fn document(name: &str) -> String {
 fn the_dashboard_loads_and_asks_for_nothing_that_is_not_published() {
     let dashboard: Value = serde_json::from_str(&document("dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
-    assert!(panels.len() >= 8);
+    assert!(panels.len() >= 14);
     let mut ids = BTreeSet::new();
     for panel in panels {
         let title = panel["title"].as_str().unwrap();

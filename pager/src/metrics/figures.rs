@@ -1,22 +1,13 @@
-//! [`Publisher`]: `stats()` under stable names, for whichever recorder of the crate `metrics` is
-//! installed.
-//!
-//! Names are those of Prometheus: a unit in the name, `_total` for what only grows. They are part
-//! of the interface: one that is here stays. Latencies (`pager_*_seconds`) and
-//! `pager_errors_total` are recorded as they happen and need no publisher.
+//! The figures that `stats()` has by themselves: of the whole pager, and of each backend.
 
-use std::time::Instant;
-
-use metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::Unit;
 use pager_core::{ResidencyStats, Stats};
 
-use crate::{BackendKind, Pager};
-
 /// One figure: its name, its unit, what it says, and where it is.
-type Figure<S> = (&'static str, Unit, &'static str, fn(&S) -> u64);
+pub(super) type Figure<S> = (&'static str, Unit, &'static str, fn(&S) -> u64);
 
 /// Of the whole pager, up and down.
-const GAUGES: [Figure<ResidencyStats>; 12] = [
+pub(super) const GAUGES: [Figure<ResidencyStats>; 13] = [
     (
         "pager_budget_bytes",
         Unit::Bytes,
@@ -60,6 +51,12 @@ const GAUGES: [Figure<ResidencyStats>; 12] = [
         |s| s.transfer_bytes,
     ),
     (
+        "pager_spill_bytes",
+        Unit::Bytes,
+        "Ends of spills that are being written, and parts of them that are being read.",
+        |s| s.spill_bytes,
+    ),
+    (
         "pager_bookkeeping_bytes",
         Unit::Bytes,
         "What is remembered of payloads.",
@@ -86,7 +83,7 @@ const GAUGES: [Figure<ResidencyStats>; 12] = [
 ];
 
 /// Of the whole pager, only up.
-const COUNTERS: [Figure<ResidencyStats>; 16] = [
+pub(super) const COUNTERS: [Figure<ResidencyStats>; 16] = [
     (
         "pager_writes_total",
         Unit::Count,
@@ -186,7 +183,7 @@ const COUNTERS: [Figure<ResidencyStats>; 16] = [
 ];
 
 /// Of each backend, up and down.
-const BACKEND_GAUGES: [Figure<Stats>; 5] = [
+pub(super) const BACKEND_GAUGES: [Figure<Stats>; 5] = [
     ("pager_handles", Unit::Count, "Handles alive.", |s| {
         s.live_handles as u64
     }),
@@ -211,7 +208,7 @@ const BACKEND_GAUGES: [Figure<Stats>; 5] = [
 ];
 
 /// Of each backend, only up.
-const BACKEND_COUNTERS: [Figure<Stats>; 10] = [
+pub(super) const BACKEND_COUNTERS: [Figure<Stats>; 10] = [
     ("pager_pageouts_total", Unit::Count, "Page-outs.", |s| {
         s.pageouts
     }),
@@ -260,131 +257,6 @@ const BACKEND_COUNTERS: [Figure<Stats>; 10] = [
     }),
 ];
 
-const RELIEF: &str = "pager_memory_relief_byte_seconds";
-
-/// Publishes what a pager says of itself, as often as it is asked to: once for each scrape is
-/// enough.
-///
-/// ```
-/// use pager::{Pager, metrics::Publisher};
-///
-/// let pager = Pager::new();
-/// let mut publisher = Publisher::new("main");
-/// publisher.publish(&pager);
-/// ```
-#[derive(Debug)]
-pub struct Publisher {
-    name: SharedString,
-    relief_byte_seconds: f64,
-    last: Option<(Instant, u64)>,
-}
-
-impl Publisher {
-    /// Of a pager that the label `pager` calls so: a program may have several.
-    #[must_use]
-    pub fn new(name: impl Into<SharedString>) -> Self {
-        describe();
-        Self {
-            name: name.into(),
-            relief_byte_seconds: 0.0,
-            last: None,
-        }
-    }
-
-    /// Publishes the state of this moment.
-    pub fn publish(&mut self, pager: &Pager) {
-        let stats = pager.stats();
-        let name = || self.name.clone();
-        for (figure, _, _, of) in GAUGES {
-            gauge!(figure, "pager" => name()).set(of(&stats.residency) as f64);
-        }
-        for (figure, _, _, of) in COUNTERS {
-            counter!(figure, "pager" => name()).absolute(of(&stats.residency));
-        }
-        for kind in BackendKind::ALL {
-            let Some(stats) = stats.of(kind) else {
-                continue;
-            };
-            for (figure, _, _, of) in BACKEND_GAUGES {
-                gauge!(figure, "pager" => name(), "backend" => kind.name()).set(of(stats) as f64);
-            }
-            for (figure, _, _, of) in BACKEND_COUNTERS {
-                counter!(figure, "pager" => name(), "backend" => kind.name()).absolute(of(stats));
-            }
-        }
-        #[cfg(feature = "file")]
-        self.publish_directories(&stats.scratch);
-        for group in &stats.residency.groups {
-            let label = || group.label.clone();
-            let of = |figure| gauge!(figure, "pager" => name(), "group" => label());
-            of("pager_group_logical_bytes").set(group.logical_bytes as f64);
-            of("pager_group_resident_bytes").set(group.resident_bytes as f64);
-        }
-        self.publish_codec(pager);
-        self.relieve(stats.total.logical_bytes, stats.residency.resident_bytes);
-        gauge!(RELIEF, "pager" => self.name.clone()).set(self.relief_byte_seconds);
-    }
-
-    #[cfg(feature = "file")]
-    fn publish_directories(&self, directories: &[pager_file::DirectoryStats]) {
-        for stats in directories {
-            let root = || SharedString::from(stats.root.display().to_string());
-            let name = || self.name.clone();
-            let in_use = u8::from(stats.state == pager_file::DirectoryState::InUse);
-            let of = |figure| gauge!(figure, "pager" => name(), "directory" => root());
-            of("pager_directory_in_use").set(in_use);
-            of("pager_directory_stored_bytes").set(stats.stored_bytes as f64);
-            let of = |figure| counter!(figure, "pager" => name(), "directory" => root());
-            of("pager_directory_failures_total").absolute(stats.failures);
-            of("pager_directory_paged_out_bytes_total").absolute(stats.paged_out_bytes);
-        }
-    }
-
-    #[cfg(feature = "codec")]
-    fn publish_codec(&self, pager: &Pager) {
-        let codec = pager.codec_stats();
-        for (figure, bytes) in [
-            ("pager_codec_plain_bytes_total", codec.plain_bytes()),
-            ("pager_codec_stored_bytes_total", codec.stored_bytes()),
-        ] {
-            counter!(figure, "pager" => self.name.clone()).absolute(bytes);
-        }
-    }
-
-    #[cfg(not(feature = "codec"))]
-    fn publish_codec(&self, _: &Pager) {}
-
-    /// Adds the memory that was spared since the last time: between two looks, the mean of
-    /// both.
-    fn relieve(&mut self, logical_bytes: u64, resident_bytes: u64) {
-        let spared_bytes = logical_bytes.saturating_sub(resident_bytes);
-        let now = Instant::now();
-        if let Some((then, before_bytes)) = self.last.replace((now, spared_bytes)) {
-            let mean = (before_bytes as f64 + spared_bytes as f64) / 2.0;
-            self.relief_byte_seconds += mean * (now - then).as_secs_f64();
-        }
-    }
-}
-
-fn describe() {
-    for (figure, unit, says, _) in GAUGES {
-        describe_gauge!(figure, unit, says);
-    }
-    for (figure, unit, says, _) in BACKEND_GAUGES {
-        describe_gauge!(figure, unit, says);
-    }
-    for (figure, unit, says, _) in COUNTERS {
-        describe_counter!(figure, unit, says);
-    }
-    for (figure, unit, says, _) in BACKEND_COUNTERS {
-        describe_counter!(figure, unit, says);
-    }
-    describe_gauge!(
-        RELIEF,
-        "Payload bytes that were not in memory, times the seconds for which they were not."
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,18 +277,5 @@ mod tests {
         assert!(COUNTERS.iter().all(|f| f.0.ends_with("_total")));
         assert!(BACKEND_COUNTERS.iter().all(|f| f.0.ends_with("_total")));
         assert!(all.iter().all(|name| name.starts_with("pager_")));
-    }
-
-    #[test]
-    fn memory_that_is_not_used_is_counted_for_as_long_as_it_is_not() {
-        let mut publisher = Publisher::new("test");
-        publisher.relieve(1 << 30, 0);
-        assert_eq!(publisher.relief_byte_seconds, 0.0);
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        publisher.relieve(1 << 30, 1 << 30);
-        // Half of it, on average, for at least 20 ms.
-        let least = 0.02 * f64::from(1 << 29);
-        assert!(publisher.relief_byte_seconds >= least);
-        assert!(publisher.relief_byte_seconds < 1000.0 * least);
     }
 }
