@@ -1,35 +1,29 @@
 //! The contract of **pager**: a memory **budget** over any store of payloads.
 //!
-//! *Budget.* A [`Residency`] bounds what is held in memory, over one [`Registry`] or several. A
-//! payload that is paged out stays in memory until the budget wants its room; background threads
-//! then write the coldest through the [`Backend`] beneath. A budget of zero stores at once.
+//! *Budget.* A [`Residency`] bounds what is held in memory, over one [`Registry`] or several. What
+//! is paged out stays in memory until the budget wants its room; background threads then write
+//! the coldest through the [`Backend`] beneath. A budget of zero stores at once.
 //!
-//! *What.* You hold columns as chunks (`Vec<u64>`, typically 2 MiB) that will not be touched
-//! for a while. [`Registry::pageout`] takes their content away and returns a [`Handle`];
-//! [`Handle::read_at`] copies a range back, [`Handle::view`] shows it where it lies, and
+//! *How.* [`Registry::pageout`] takes the content of chunks (typically 2 MiB) away and returns a
+//! [`Handle`]. [`Handle::read_at`] copies a range back, [`Handle::view`] shows it where it lies,
 //! [`Handle::take`] brings everything back and frees the storage.
-//!
-//! *How.* Over a backend of your own or of `pager-swap` or `pager-file`:
 //!
 //! ```
 //! # mod in_memory { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/in_memory.inc")); }
 //! # use in_memory::InMemory;
 //! use pager_core::{Registry, Residency};
-//!
 //! let budget = Residency::builder().budget_bytes(64 << 20).build();
 //! let registry = Registry::with_residency(InMemory, &budget);
-//!
-//! let mut column: Vec<u64> = (0..1000).collect();
-//! let handle = registry.pageout(std::slice::from_mut(&mut column))?;
+//! let handle = registry.pageout(&mut [vec![7_u64; 1000]])?;
 //! let mut part = Vec::new();
 //! handle.read_at(500, 2, &mut part)?;
-//! assert_eq!(part, [500, 501]);
+//! assert_eq!(part, [7, 7]);
 //! # Ok::<(), pager_core::Error>(())
 //! ```
 //!
-//! *When.* You want one backend and no dispatch, or you write a backend: implement [`Backend`]
-//! and run the conformance suite of `pager-testkit` against it (`docs/writing-a-backend.md` in
-//! the repository; `docs/budgets.md` has budgets, groups and accounts).
+//! *When.* You want one backend (yours, `pager-swap` or `pager-file`) and no dispatch; or you
+//! write one: implement [`Backend`] and run the conformance suite of `pager-testkit`
+//! (`docs/writing-a-backend.md` in the repository; `docs/budgets.md` has budgets and accounts).
 //!
 //! *When not.* The backend is chosen at run time: that is the crate `pager-out-of-core`. Data
 //! must be durable: a payload lives as long as its process.

@@ -7,12 +7,10 @@
 //! ```
 //! use pager_core::{Registry, Residency};
 //! use pager_file::{FileBackend, FileConfig};
-//!
 //! let budget = Residency::builder().budget_bytes(64 << 20).build();
 //! let scratch = tempfile::tempdir_in("/var/tmp")?;
 //! let config = FileConfig::new(scratch.path()).quota_bytes(1 << 30);
 //! let registry = Registry::with_residency(FileBackend::open(config)?, &budget);
-//!
 //! let handle = registry.pageout(&mut [vec![7; 1000], vec![8; 1000]])?;
 //! let mut words = Vec::new();
 //! registry.read_at(&handle, 999, 2, &mut words)?;
@@ -25,17 +23,16 @@
 //! [`FileSet`] spreads them over several directories. The feature `encryption` encrypts them.
 //!
 //! *When.* There is a disk, and data is larger than memory; or there is no swap, as in most
-//! containers.
+//! containers. *When not.* Data must be durable: files end with the process, or with the next one
+//! if it was killed. The root is memory (tmpfs): refused. Linux is the production target; other
+//! Unix systems have fewer means, others are [`Unsupported`](pager_core::Error::Unsupported).
 //!
-//! *When not.* Data must be durable: files are removed when the process ends, or by the next
-//! one if it was killed. The scratch root is memory (tmpfs): that is refused.
+//! # Scratch roots
 //!
 //! The root must be no symbolic link; who owns it, and who else may write to it, does not
 //! matter, for what is made in it is private by itself. [`FileConfig::from_env`] takes it from
-//! `PAGER_SCRATCH`, or `/var/tmp`. Linux is the production target; elsewhere on Unix it works
-//! with fewer means, and on other systems opening says
-//! [`Unsupported`](pager_core::Error::Unsupported). How to operate it is in
-//! `docs/operations.md` of the repository.
+//! `PAGER_SCRATCH`, or `/var/tmp`. How to operate it is in `docs/operations.md` of the
+//! repository.
 //!
 //! ```text
 //! config    where files live, how they are laid out, how large they get

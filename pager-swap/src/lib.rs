@@ -7,33 +7,25 @@
 //! ```
 //! use pager_core::{Registry, Residency};
 //! use pager_swap::SwapBackend;
-//!
 //! let budget = Residency::builder().budget_bytes(64 << 20).build();
 //! let registry = Registry::with_residency(SwapBackend::new(), &budget);
-//!
-//! let mut column: Vec<u64> = (0..1000).collect();
-//! let handle = registry.pageout(std::slice::from_mut(&mut column))?;
+//! let handle = registry.pageout(&mut [vec![7_u64; 1000]])?;
 //! let mut part = Vec::new();
 //! handle.read_at(500, 2, &mut part)?;
-//! assert_eq!(part, [500, 501]);
-//! for finding in SwapBackend::diagnose() {
-//!     println!("{finding}");
-//! }
+//! assert_eq!(part, [7, 7]);
+//! SwapBackend::diagnose().iter().for_each(|finding| println!("{finding}"));
 //! # Ok::<(), pager_core::Error>(())
 //! ```
 //!
-//! *How.* In the default mode each payload lies in one slot of huge-page-aligned memory that
-//! pager owns, and goes out with `MADV_PAGEOUT` as one thing. What stayed is seen in the page
-//! table, tried again and counted, so [`SwapBackend::stats`] reports what is, not what was
-//! advised. [`SwapMode::Seed`] is the published strategy: hints on the callers' own chunks.
+//! *How.* By default each payload lies in one slot of huge-page-aligned memory that pager owns, and
+//! goes out with `MADV_PAGEOUT` as one thing. What stayed is seen in the page table, tried again
+//! and counted: [`SwapBackend::stats`] reports what is, not what was advised.
+//! [`SwapMode::Seed`] is the published strategy: hints on the callers' own chunks.
 //!
-//! *When.* There is swap, best a block device of its own on flash, and payloads are read in
-//! part or come back soon: what the kernel has not written yet comes back without I/O.
-//!
-//! *When not.* There is no swap (most containers): nothing leaves memory then.
-//! [`SwapBackend::diagnose`] tells; use `pager-file` instead. Wants Linux 5.14 for everything,
-//! 5.4 to page out at all. Elsewhere it builds and keeps payloads in memory. How to set up swap
-//! is in `docs/operations.md` of the repository.
+//! *When.* There is swap, best a block device of its own on flash, and payloads come back soon or
+//! in part. Wants Linux 5.14 for everything, 5.4 to page out at all. *When not.* There is no swap
+//! (most containers): nothing leaves memory then. [`SwapBackend::diagnose`] tells; use
+//! `pager-file` instead. `docs/operations.md` of the repository says how to set up swap.
 //!
 //! ```text
 //! builder     modes and settings

@@ -1,45 +1,32 @@
-//! More columns than memory: set a **budget**, say what is cold, read a range of it, take it
-//! back.
+//! More columns than memory: set a **budget**, say what is cold, read a range of it, take it back.
 //!
-//! *Budget.* A [`Pager`] holds so many bytes in memory, and no more: what
+//! *Budget.* A [`Pager`] holds so many bytes in memory and no more: what
 //! [`budget_bytes`](PagerBuilder::budget_bytes) says, or an eighth of what the process may use.
-//! [`Pager::pageout`] takes the content of chunks (`Vec<u64>`, typically 2 MiB) away and returns
-//! a [`Handle`]. It is a promise, not a write: the content stays in memory until the budget wants
-//! its room. What is taken or dropped before is never written.
+//! [`Pager::pageout`] takes the content of chunks (typically 2 MiB) away and returns a [`Handle`].
+//! That is a promise, not a write: the content stays in memory until the budget wants its room,
+//! and what is taken or dropped before is never written.
 //!
 //! ```
-//! use pager::Pager;
-//!
-//! let pager = Pager::builder().budget_bytes(64 << 20).build()?;
+//! let pager = pager::Pager::builder().budget_bytes(64 << 20).build()?;
 //! let mut column: Vec<u64> = (0..1 << 18).collect();
 //! let handle = pager.pageout(std::slice::from_mut(&mut column))?; // `column` is empty now
-//!
 //! let mut part = Vec::new();
 //! pager.read_at(&handle, 1000, 2, &mut part)?; // a range comes back
 //! assert_eq!(part, [1000, 1001]);
-//!
 //! pager.take(handle, &mut column)?; // everything comes back, the storage is free
-//! assert_eq!(column.len(), 1 << 18);
 //! # Ok::<(), pager::Error>(())
 //! ```
 //!
-//! *How.* Two backends, each a cargo feature, both on by default: `swap` has the kernel move
-//! anonymous memory, `file` writes scratch files; [`BackendKind::recommended`] asks the
-//! machine. A [`View`] shows a range where it lies, a [`Spill`] is a stream, a [`Group`] has a
-//! quota. Features that are off by default: `codec` (store less), `encryption`, `pressure` (the
-//! budget gives way), `bytes`, `arrow`, `tracing`, `metrics`, `serde`.
+//! *How.* Two backends, both on by default: `swap` has the kernel move anonymous memory, `file`
+//! writes scratch files; [`BackendKind::recommended`] asks the machine. A [`View`] shows a range
+//! where it lies, a [`Spill`] is a stream, a [`Group`] has a quota. More features: `codec`,
+//! `encryption`, `pressure`, `bytes`, `arrow`, `tracing`, `metrics`, `serde`. The [free
+//! functions](global) work on one pager for the whole process.
 //!
 //! *When.* Data is written once, cold for a while, and read back in large pieces by the same
-//! process: sorted runs, hash partitions, arrangements, column caches.
-//!
-//! *When not.* Data must survive the process: nothing is durable. Payloads are of a few hundred
-//! bytes. There is memory enough. Data is shared with another process: a [forked
-//! child](#forked-children) owns nothing of it.
-//!
-//! The [free functions](global) work on one pager for the whole process. A program with one
-//! backend can depend on `pager-core` and that backend, and has no dispatch at all. The book is
-//! in the repository: `docs/start.md` to begin, `docs/backends.md`, `docs/budgets.md`,
-//! `docs/operations.md`, `docs/trouble.md`.
+//! process: sorted runs, hash partitions, column caches. *When not.* It must survive the process;
+//! payloads have a few hundred bytes; there is memory enough; another process wants it, or a
+//! [forked child](#forked-children). The book begins at `docs/start.md` of the repository.
 //!
 //! # Forked children
 //!

@@ -1,7 +1,7 @@
 //! House rules that no compiler checks.
 //!
 //! Guarantees that each Rust file opens with `//!`, that none is over 400 lines (tests aside),
-//! that no text holds characters that look like something else, and that none names a path of the
+//! that the front of a product crate is thirty lines at most, that no text holds characters that look like something else, and that none names a path of the
 //! machine it was written on. Refuses nothing else: taste is for reviews, links are the book's.
 
 use crate::{cargo, files};
@@ -12,6 +12,10 @@ use std::path::Path;
 
 /// The longest a file may be, without its tests.
 const LINES_AT_MOST: usize = 400;
+/// What the front of a product crate may have before its first heading, or the map of its files.
+const FRONT_LINES_AT_MOST: usize = 30;
+/// Product crates: what a user meets first is their front.
+const PRODUCTS: [&str; 4] = ["pager", "pager-core", "pager-file", "pager-swap"];
 /// Kinds of files that are text of ours.
 const TEXT: [&str; 5] = ["rs", "md", "toml", "sh", "yml"];
 /// Where people's checkouts and homes are; in two parts, so that this file passes.
@@ -56,6 +60,12 @@ fn offences_of(path: &Path, text: &str) -> Vec<String> {
         if lines > LINES_AT_MOST && !is_test(path) {
             found.push(format!("has {lines} lines, more than {LINES_AT_MOST}"));
         }
+        let lines = front_lines(text);
+        if lines > FRONT_LINES_AT_MOST && is_front(path) {
+            found.push(format!(
+                "has a front of {lines} lines, more than {FRONT_LINES_AT_MOST}"
+            ));
+        }
     }
     for (number, line) in text.lines().enumerate() {
         if let Some(bad) = line.chars().find(|&c| is_surprise(c)) {
@@ -83,6 +93,29 @@ fn lines_without_tests(text: &str) -> usize {
         count += 1;
     }
     count
+}
+
+/// Lines of what a crate says first, up to a heading or a map. A line of an example that readers
+/// are not shown begins with `# ` too, and is one of a program.
+fn front_lines(text: &str) -> usize {
+    let mut in_example = false;
+    let front = text.lines().take_while(|line| {
+        let is_end = *line == "//! ```text" || (!in_example && line.starts_with("//! # "));
+        in_example ^= line.starts_with("//! ```");
+        line.starts_with("//!") && !is_end
+    });
+    front
+        .collect::<Vec<_>>()
+        .join("\n")
+        .trim_end_matches("\n//!")
+        .lines()
+        .count()
+}
+
+fn is_front(path: &Path) -> bool {
+    PRODUCTS
+        .iter()
+        .any(|product| path == Path::new(product).join("src/lib.rs"))
 }
 
 fn is_test(path: &Path) -> bool {
@@ -128,6 +161,21 @@ mod tests {
         assert_eq!(count("src/a.rs", &tests), 0);
         let elsewhere = format!("//! A.\n#[cfg(test)]\nmod tests;\n{}", "\n".repeat(400));
         assert_eq!(count("src/a.rs", &elsewhere), 1);
+    }
+
+    #[test]
+    fn the_front_of_a_product_is_short_and_what_follows_it_may_be_long() {
+        let front = |lines: usize| {
+            let text = "//! a\n".repeat(lines - 3);
+            format!("{text}//! ```\n//! # x\n//! ```\n")
+        };
+        assert_eq!(count("pager/src/lib.rs", &front(30)), 0);
+        assert_eq!(count("pager/src/lib.rs", &front(31)), 1);
+        assert_eq!(count("pager-bench/src/lib.rs", &front(31)), 0);
+        for end in ["//!\n//! # More\n", "//!\n//! ```text\n"] {
+            let long = format!("{}{end}{}", front(30), "//! b\n".repeat(50));
+            assert_eq!(count("pager/src/lib.rs", &long), 0, "{end}");
+        }
     }
 
     #[test]
