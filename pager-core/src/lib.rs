@@ -47,6 +47,8 @@
 //! budget     how much memory there is, and whose turn it is
 //! memory     arena, chunk buffers, and the window that a read fills
 //! codec      a layer over any backend that makes payloads smaller (feature `codec`)
+//! overflow   a backend, and a last resort for what it has no room for
+//! memory_store  that last resort in memory
 //! error      what can go wrong
 //! cgroup     which memory cgroups this process is in
 //! diagnose   what about this machine matters to paging
@@ -63,8 +65,10 @@ pub mod codec;
 pub mod diagnose;
 mod error;
 mod memory;
+mod memory_store;
 #[doc(hidden)]
 pub mod observe;
+mod overflow;
 mod payload;
 mod registry;
 #[doc(hidden)]
@@ -86,6 +90,8 @@ pub use memory::{
     Arena, ArenaBuilder, ArenaUsage, ChunkBuf, Destination, ElementLayout, HUGE_PAGE_BYTES,
     HeapBuf, PAGE_BYTES, ProcessStamp, Secret, SecretGuards, SizeClass, Window,
 };
+pub use memory_store::MemoryStore;
+pub use overflow::{Overflow, OverflowSlot, OverflowStats};
 pub use payload::{Chunk, Chunks, Hint, OwnedChunk, Payload, Shared, SharedBytes, View};
 pub use registry::{Handle, HandleInfo, PageoutOptions, Registry, Reuse, Stats};
 pub use spill::{Spill, SpillReader, SpillWriter};

@@ -116,6 +116,17 @@ pub fn directory<R: fmt::Display>(path: &Path, state: &'static str, reason: impl
     let _ = (path, state, reason);
 }
 
+/// A payload went to the last resort, where none was.
+#[inline]
+pub(crate) fn last_resort(backend: &'static str, why: &crate::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: "pager", backend, why = why as &dyn std::error::Error, "last resort"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (backend, why);
+}
+
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod on {
     use std::time::{Duration, Instant};

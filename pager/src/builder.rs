@@ -40,6 +40,8 @@ pub struct PagerBuilder {
     pub(crate) layer: crate::layer::Layer,
     #[cfg(feature = "file")]
     pub(crate) slack_bytes: Option<u64>,
+    #[cfg(feature = "file")]
+    pub(crate) last_resort: crate::LastResort,
     #[cfg(feature = "swap")]
     pub(crate) warm_bytes: Option<usize>,
     pub(crate) budget_bytes: Option<usize>,

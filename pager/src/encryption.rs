@@ -18,7 +18,7 @@ impl PagerBuilder {
     ///
     /// Only the file backend does that, so it becomes the default, and what
     /// [`BackendChoice::Auto`](crate::BackendChoice::Auto) chooses; to select swap, or to
-    /// page out to it, is an error. So is [`Preset::Seed`](crate::Preset::Seed), which is
+    /// page out to it, is an error, as is swap as the last resort. So is [`Preset::Seed`](crate::Preset::Seed), which is
     /// as published. A [codec](Self::codec) comes before it.
     ///
     /// ```
@@ -55,6 +55,10 @@ impl PagerBuilder {
             if let Some(crate::BackendChoice::Kind(BackendKind::Swap)) = self.backend {
                 return Err(unencrypted_swap());
             }
+            #[cfg(all(feature = "file", feature = "swap"))]
+            if self.last_resort == crate::LastResort::Swap {
+                return Err(unencrypted_swap());
+            }
             if self.preset == crate::Preset::Seed {
                 return Err(Error::Unsupported {
                     backend: BackendKind::File.name(),
@@ -73,7 +77,9 @@ impl Pager {
     #[must_use]
     pub fn encryption(&self) -> Option<pager_file::Encryption> {
         let open = self.file.current()?;
-        crate::layer::beneath(open.backend()).stats().encryption
+        crate::last_resort::set_of(open.backend())
+            .stats()
+            .encryption
     }
 
     /// `kind`, if it is in this build and does what was asked for.

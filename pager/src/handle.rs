@@ -27,7 +27,7 @@ pub enum Handle<T = u64> {
     Swap(pager_core::Handle<crate::layer::Layered<pager_swap::SwapBackend>, T>),
     /// A payload of the file backend.
     #[cfg(feature = "file")]
-    File(pager_core::Handle<crate::layer::Layered<pager_file::FileSet>, T>),
+    File(pager_core::Handle<crate::layer::Layered<crate::layer::Files>, T>),
     /// None: a build without backends pages nothing out.
     #[cfg(not(any(feature = "swap", feature = "file")))]
     #[doc(hidden)]

@@ -8,6 +8,14 @@ pub(crate) type Layered<B> = pager_core::codec::Compressed<B>;
 #[cfg(all(not(feature = "codec"), any(feature = "swap", feature = "file")))]
 pub(crate) type Layered<B> = B;
 
+/// The file backend as the facade has it: with last resorts, of which one at most is there.
+#[cfg(feature = "file")]
+pub(crate) type Files = pager_core::Overflow<FilesOrSwap, pager_core::MemoryStore>;
+#[cfg(all(feature = "file", feature = "swap"))]
+pub(crate) type FilesOrSwap = pager_core::Overflow<pager_file::FileSet, pager_swap::SwapBackend>;
+#[cfg(all(feature = "file", not(feature = "swap")))]
+pub(crate) type FilesOrSwap = pager_file::FileSet;
+
 /// What a pager is told of the layer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Layer {

@@ -73,6 +73,8 @@ mod encryption;
 pub mod global;
 mod handle;
 mod kind;
+#[cfg(feature = "file")]
+mod last_resort;
 #[cfg(any(feature = "swap", feature = "file", feature = "codec"))]
 mod layer;
 #[cfg(feature = "metrics")]
@@ -104,6 +106,8 @@ pub use global::{
 pub use global::{file_stats, reap, scratch_dir};
 pub use handle::Handle;
 pub use kind::{BackendKind, ParseNameError};
+#[cfg(feature = "file")]
+pub use last_resort::LastResort;
 pub use operate::Trimmed;
 pub use pageout::PageoutOptions;
 pub use pager::Pager;
@@ -119,8 +123,8 @@ pub use pager_core::SecretGuards;
 pub use pager_core::codec::{Codec, CodecStats, ParseCodecError, Scheme, SchemeStats};
 pub use pager_core::{
     self, Arena, ArenaUsage, Chunk, ChunkBuf, Destination, Error, Group, GroupStats, HandleInfo,
-    Hint, MemoryAccount, Pod, Residency, ResidencyStats, Result, Reuse, ScratchProblem, Shared,
-    Stats, TakeError, Usage, View, Window, default_budget_bytes,
+    Hint, MemoryAccount, OverflowStats, Pod, Residency, ResidencyStats, Result, Reuse,
+    ScratchProblem, Shared, Stats, TakeError, Usage, View, Window, default_budget_bytes,
 };
 #[cfg(feature = "encryption")]
 pub use pager_file::Encryption;

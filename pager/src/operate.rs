@@ -38,7 +38,7 @@ impl Pager {
         }
         #[cfg(feature = "file")]
         if let Some(open) = self.file.current() {
-            trimmed.disk_bytes = crate::layer::beneath(open.backend()).trim()?;
+            trimmed.disk_bytes = crate::last_resort::set_of(open.backend()).trim()?;
         }
         Ok(trimmed)
     }
@@ -77,6 +77,6 @@ impl Pager {
     #[must_use]
     pub fn file_stats(&self) -> Option<pager_file::FileStats> {
         let open = self.file.current()?;
-        Some(crate::layer::beneath(open.backend()).stats())
+        Some(crate::last_resort::set_of(open.backend()).stats())
     }
 }

@@ -89,18 +89,7 @@ impl Pager {
                 &residency,
             ),
             #[cfg(feature = "file")]
-            file: crate::scratch::ScratchCell::new(crate::scratch::Settings {
-                preset: settings.preset,
-                io: settings.io,
-                quota_bytes: settings.quota_bytes,
-                checksums: settings.checksums.unwrap_or(true),
-                #[cfg(feature = "encryption")]
-                encryption: settings.encryption,
-                allow_memory_fs: settings.allow_memory_fs,
-                slack_bytes: settings.slack_bytes,
-                layer: settings.layer,
-                residency: residency.clone(),
-            }),
+            file: crate::scratch::ScratchCell::new(&settings, &residency),
             residency,
         }
     }
@@ -174,7 +163,7 @@ impl Pager {
     #[must_use]
     pub fn scratch_dir(&self) -> Option<std::path::PathBuf> {
         let open = self.file.current()?;
-        let mut backends = crate::layer::beneath(open.backend()).backends();
+        let mut backends = crate::last_resort::set_of(open.backend()).backends();
         backends.next().map(|first| first.directory().to_owned())
     }
 
@@ -188,7 +177,7 @@ impl Pager {
     /// those of [`set_scratch_dir`](Self::set_scratch_dir) if it was not open yet.
     #[cfg(feature = "file")]
     pub fn reap(&self) -> Result<pager_file::Reaped> {
-        crate::layer::beneath(self.file.for_pageout()?.backend()).reap()
+        crate::last_resort::set_of(self.file.for_pageout()?.backend()).reap()
     }
 
     /// Pages out `chunks` as one payload, what they hold joined in order, through the
@@ -317,7 +306,10 @@ impl Pager {
             self.residency.stats(),
         );
         #[cfg(feature = "file")]
-        stats.scratch.extend(self.file.directories());
+        {
+            stats.scratch.extend(self.file.directories());
+            stats.last_resort = self.file.last_resort();
+        }
         stats
     }
 

@@ -14,13 +14,16 @@
 
 use std::path::{Path, PathBuf};
 
-use pager_core::{Error, ProcessStamp, Registry, Residency, Result, ScratchProblem, Stats, Usage};
+use pager_core::{
+    Error, OverflowStats, ProcessStamp, Registry, Residency, Result, ScratchProblem, Stats, Usage,
+};
 use pager_file::{DirectoryStats, FileConfig, FileMode, FileSet, IoChoice};
 
-use crate::Preset;
-use crate::layer::{Layer, Layered, beneath};
+use crate::last_resort::{LastResort, set_of, stats_of};
+use crate::layer::{Files, Layer, Layered};
 use crate::stats::add;
 use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::{PagerBuilder, Preset};
 
 /// A file registry, or the knowledge of how to open one.
 #[derive(Debug)]
@@ -32,21 +35,24 @@ pub(crate) struct ScratchCell {
 
 /// What every directory that this pager opens is opened with.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) preset: Preset,
-    pub(crate) io: IoChoice,
-    pub(crate) quota_bytes: Option<u64>,
-    pub(crate) checksums: bool,
+struct Settings {
+    preset: Preset,
+    io: IoChoice,
+    quota_bytes: Option<u64>,
+    checksums: bool,
     #[cfg(feature = "encryption")]
-    pub(crate) encryption: bool,
-    pub(crate) allow_memory_fs: bool,
-    pub(crate) slack_bytes: Option<u64>,
-    pub(crate) layer: Layer,
-    pub(crate) residency: Residency,
+    encryption: bool,
+    allow_memory_fs: bool,
+    slack_bytes: Option<u64>,
+    last_resort: LastResort,
+    #[cfg(feature = "swap")]
+    core_dumps: bool,
+    layer: Layer,
+    residency: Residency,
 }
 
 /// A registry, and by its count how many page-outs are under way in it.
-pub(crate) type OpenRegistry = Arc<Registry<Layered<FileSet>>>;
+pub(crate) type OpenRegistry = Arc<Registry<Layered<Files>>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -62,9 +68,23 @@ struct State {
 }
 
 impl ScratchCell {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: &PagerBuilder, residency: &Residency) -> Self {
         Self {
-            settings,
+            settings: Settings {
+                preset: settings.preset,
+                io: settings.io,
+                quota_bytes: settings.quota_bytes,
+                checksums: settings.checksums.unwrap_or(true),
+                #[cfg(feature = "encryption")]
+                encryption: settings.encryption,
+                allow_memory_fs: settings.allow_memory_fs,
+                slack_bytes: settings.slack_bytes,
+                last_resort: settings.last_resort,
+                #[cfg(feature = "swap")]
+                core_dumps: settings.core_dumps,
+                layer: settings.layer,
+                residency: residency.clone(),
+            },
             state: RwLock::default(),
             owner: ProcessStamp::current(),
         }
@@ -84,7 +104,7 @@ impl ScratchCell {
     }
 
     /// The registry, if one is open; none in a forked child.
-    pub(crate) fn current(&self) -> Option<Registry<Layered<FileSet>>> {
+    pub(crate) fn current(&self) -> Option<Registry<Layered<Files>>> {
         self.check_owner().ok()?;
         self.read().open.as_deref().cloned()
     }
@@ -146,7 +166,12 @@ impl ScratchCell {
     /// The scratch directories, each with what it holds; none in a forked child.
     pub(crate) fn directories(&self) -> Vec<DirectoryStats> {
         self.current()
-            .map_or_else(Vec::new, |open| beneath(open.backend()).directories())
+            .map_or_else(Vec::new, |open| set_of(open.backend()).directories())
+    }
+
+    /// What is in the last resort behind them, if there is one.
+    pub(crate) fn last_resort(&self) -> Option<OverflowStats> {
+        stats_of(self.current()?.backend())
     }
 
     /// What the codec of the open registry and those before it has done.
@@ -167,7 +192,7 @@ impl ScratchCell {
     /// somebody has removed is as good as none.
     fn is_open_at(&self, roots: &[PathBuf]) -> bool {
         self.current().is_some_and(|open| {
-            let backends = beneath(open.backend()).backends();
+            let backends = set_of(open.backend()).backends();
             backends.len() == roots.len()
                 && backends.zip(roots).all(|(backend, root)| {
                     is_same_directory(backend.scratch_root(), root) && backend.directory().is_dir()
@@ -204,7 +229,16 @@ impl Settings {
             Some(bytes) => FileSet::open(configs)?.quota_bytes(bytes),
             None => FileSet::open(configs)?,
         };
-        let backend = self.layer.over(set);
+        let files = self.last_resort.behind(
+            set,
+            #[cfg(feature = "swap")]
+            || {
+                pager_swap::SwapBackend::builder()
+                    .core_dumps(self.core_dumps)
+                    .build()
+            },
+        );
+        let backend = self.layer.over(files);
         Ok(Arc::new(Registry::with_residency(backend, &self.residency)))
     }
 

@@ -62,7 +62,7 @@ macro_rules! of_each_backend {
             #[cfg(feature = "swap")]
             Swap(pager_core::$core<crate::layer::Layered<pager_swap::SwapBackend>>),
             #[cfg(feature = "file")]
-            File(pager_core::$core<crate::layer::Layered<pager_file::FileSet>>),
+            File(pager_core::$core<crate::layer::Layered<crate::layer::Files>>),
             #[cfg(not(any(feature = "swap", feature = "file")))]
             None(std::convert::Infallible),
         }

@@ -25,6 +25,10 @@ pub struct PagerStats {
     /// is, and whether it takes payloads.
     #[cfg(feature = "file")]
     pub scratch: Vec<pager_file::DirectoryStats>,
+    /// What is in the file backend's [last resort](crate::PagerBuilder::last_resort);
+    /// `None` without one.
+    #[cfg(feature = "file")]
+    pub last_resort: Option<pager_core::OverflowStats>,
     /// The residency layer, which all backends share; each backend's own figures
     /// repeat it.
     pub residency: ResidencyStats,
@@ -50,6 +54,8 @@ impl PagerStats {
             file,
             #[cfg(feature = "file")]
             scratch: Vec::new(),
+            #[cfg(feature = "file")]
+            last_resort: None,
             residency,
         }
     }
@@ -90,7 +96,7 @@ fn add_usage(sum: &mut Usage, more: &Usage) {
 }
 
 /// One line for the selection, one for memory, one for each backend, and one for each
-/// scratch directory if there are several.
+/// scratch directory if there are several, and for the last resort if it was one.
 impl fmt::Display for PagerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let resident = &self.residency;
@@ -154,6 +160,10 @@ impl fmt::Display for PagerStats {
             for directory in &self.scratch {
                 write!(f, "\n{directory}")?;
             }
+        }
+        #[cfg(feature = "file")]
+        if let Some(last_resort) = self.last_resort.filter(|it| it.pageouts + it.refusals > 0) {
+            write!(f, "\n{last_resort}")?;
         }
         Ok(())
     }

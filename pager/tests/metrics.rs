@@ -37,6 +37,7 @@ fn published() -> &'static str {
         drop(held);
         #[cfg(feature = "codec")]
         compress(scratch.path());
+        overflow(scratch.path());
         handle.render()
     })
 }
@@ -101,6 +102,23 @@ fn compress(scratch: &Path) {
     drop(held);
 }
 
+/// Has a third pager keep in memory what there is no room for.
+fn overflow(scratch: &Path) {
+    let pager = Pager::builder()
+        .backend(BackendKind::File)
+        .budget_bytes(0)
+        .scratch_dir(scratch)
+        .quota_bytes(1 << 20)
+        .last_resort(pager::LastResort::Memory)
+        .build()
+        .unwrap();
+    let held = metrics::with_local_recorder(&metrics::NoopRecorder, || {
+        pager.pageout(&mut [vec![7u64; 1 << 18]]).unwrap()
+    });
+    Publisher::new("overflowing").publish(&pager);
+    drop(held);
+}
+
 /// The value of the series whose name and labels are these, in whichever order.
 fn value(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
     let line = text.lines().find(|line| {
@@ -156,6 +174,10 @@ fn streams_files_and_the_compressed_tier_are_told() {
     assert_eq!(of("pager_corrupt_reads_total", &file), Some(0.0));
     assert!(of("pager_device_written_bytes_total", &file).unwrap() > 0.0);
     assert!(of("pager_device_read_bytes_total", &file).unwrap() > 0.0);
+    let overflowing = ["pager=\"overflowing\"", "backend=\"memory\""];
+    let there = of("pager_last_resort_bytes", &overflowing);
+    assert_eq!(there, Some(f64::from(2 << 20)));
+    assert_eq!(of("pager_last_resort_bytes", &[test]), None);
     let compressed = ["pager=\"compressed\""];
     let kept = of("pager_compressed_bytes", &compressed);
     assert_eq!(kept.is_some(), cfg!(feature = "codec"));

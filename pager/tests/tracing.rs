@@ -143,4 +143,23 @@ fn every_step_of_a_payload_is_told_with_its_fields() {
     let last = spans.last().unwrap();
     assert_eq!(last["operation"], "write");
     assert_eq!(spans.len(), told_before + 1);
+
+    // What finds no room is told once, until there was none of it.
+    let full = Pager::builder()
+        .backend(BackendKind::File)
+        .budget_bytes(0)
+        .scratch_dir(scratch.path())
+        .quota_bytes(4096)
+        .last_resort(pager::LastResort::Memory)
+        .build()
+        .unwrap();
+    let pageout = || full.pageout(&mut [vec![1u64; 1000]]).unwrap();
+    drop((pageout(), pageout()));
+    drop(pageout());
+    let events = listener.events.lock().unwrap().clone();
+    let warned = events.iter().filter(|(_, it)| it.contains_key("why"));
+    let warned: Vec<_> = warned.collect();
+    assert_eq!(warned.len(), 2);
+    assert_eq!(warned[0].0, tracing::Level::WARN);
+    assert_eq!(warned[0].1["backend"], "memory");
 }

@@ -24,6 +24,10 @@ const COMPRESSED: &str = "pager_compressed_bytes";
 #[cfg(feature = "file")]
 const ON_DISK: &str = "pager_on_disk_bytes";
 
+/// Of the file backend, if it has one.
+#[cfg(feature = "file")]
+const LAST_RESORT: &str = "pager_last_resort_bytes";
+
 /// Publishes what a pager says of itself, as often as it is asked to: once for each scrape is
 /// enough.
 ///
@@ -78,6 +82,10 @@ impl Publisher {
         {
             self.publish_files(pager);
             self.publish_directories(&stats.scratch);
+            if let Some(last) = stats.last_resort {
+                gauge!(LAST_RESORT, "pager" => name(), "backend" => last.backend)
+                    .set(last.live_bytes as f64);
+            }
         }
         for group in &stats.residency.groups {
             let label = || group.label.clone();
@@ -200,6 +208,12 @@ fn describe() {
         ON_DISK,
         metrics::Unit::Bytes,
         "What files occupy, free room that is kept for reuse included."
+    );
+    #[cfg(feature = "file")]
+    describe_gauge!(
+        LAST_RESORT,
+        metrics::Unit::Bytes,
+        "Payloads that found no room in any scratch directory."
     );
     describe_gauge!(
         RELIEF,
