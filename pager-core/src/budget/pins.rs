@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::charge::Charge;
 use super::engine::Engine;
-use super::room::STALL_SLICE;
+use super::room::{STALL_SLICE, Wait};
 use crate::error::Result;
 use crate::sync::Ordering;
 
@@ -43,10 +43,13 @@ impl Engine {
     /// # Errors
     ///
     /// That of a write that would have made room; [`Error::NoRoom`](crate::Error::NoRoom).
-    pub(crate) fn room_for_view(self: &Arc<Self>, bytes: usize) -> Result<Charge> {
+    pub(crate) fn room_for_view(self: &Arc<Self>, bytes: usize, patience: Wait) -> Result<Charge> {
         for _ in 0..MOST_WAITS {
             if let Some(charge) = self.room_for_copy(bytes) {
                 return Ok(charge);
+            }
+            if patience == Wait::No {
+                break;
             }
             if bytes > self.ledger.limit_bytes() || !self.has_threads_or_dirty() {
                 break;

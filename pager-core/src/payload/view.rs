@@ -19,6 +19,7 @@ use super::memory::{Memory, Resident};
 use super::pieces::{Coverage, PiecePlace};
 use super::state::State;
 use crate::backend::{Backend, ChunkKind};
+use crate::budget::Wait;
 use crate::error::Result;
 use crate::memory::{ElementLayout, SizeClass};
 use crate::sync::lock;
@@ -207,7 +208,8 @@ enum Seen {
 
 impl<B: Backend> Entry<B> {
     /// Holds bytes `range` of the payload in memory, in one place and aligned for its
-    /// elements; brings them back first if they are not there.
+    /// elements; brings them back first if they are not there, and waits for room for them
+    /// unless told not to.
     ///
     /// # Errors
     ///
@@ -216,12 +218,13 @@ impl<B: Backend> Entry<B> {
         self: &Arc<Self>,
         range: &Range<usize>,
         align_bytes: usize,
+        patience: Wait,
     ) -> Result<Pinned> {
         loop {
             match self.see(range, align_bytes)? {
                 Seen::Here(pinned) => return Ok(pinned),
                 Seen::Coming(flight) => self.engine().tally.read_stalls.time(|| flight.wait()),
-                Seen::Elsewhere => return self.view_copy(range),
+                Seen::Elsewhere => return self.view_copy(range, patience),
             }
         }
     }
@@ -264,14 +267,14 @@ impl<B: Backend> Entry<B> {
 
     /// Reads `range` into a buffer of its own, and leaves it there for others if nothing of
     /// it was in memory.
-    fn view_copy(self: &Arc<Self>, range: &Range<usize>) -> Result<Pinned> {
+    fn view_copy(self: &Arc<Self>, range: &Range<usize>, patience: Wait) -> Result<Pinned> {
         let engine = self.engine();
         let bytes = SizeClass::for_bytes(range.len()).bytes();
         // Counted for as long as it takes to find room, so that nobody waits in vain.
         if !engine.try_pin(bytes) {
             return Err(engine.no_room(bytes));
         }
-        let read = engine.room_for_view(bytes).and_then(|charge| {
+        let read = engine.room_for_view(bytes, patience).and_then(|charge| {
             let mut chunk = OwnedChunk::empty(ChunkKind::Buf, ElementLayout::BYTES);
             chunk.append(range.len(), |window| {
                 self.fill_window(std::slice::from_ref(range), window)

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Shared;
 use super::counters::Count;
 use crate::backend::Backend;
-use crate::budget::Claim;
+use crate::budget::{Claim, Wait};
 use crate::error::{Error, Result, TakeError};
 use crate::memory::{Destination, ElementLayout};
 use crate::observe::{Operation, Watch};
@@ -188,11 +188,25 @@ impl<B: Backend, T: Pod> Handle<B, T> {
     /// [`Error::OutOfBounds`]; [`Error::NoRoom`] for what does not fit into the budget
     /// beside what other views hold; what the backend says.
     pub fn view(&self, range: Range<usize>) -> Result<View<T>> {
+        self.view_or_wait(range, Wait::AsLongAsItTakes)
+    }
+
+    /// A view for which nobody makes room.
+    ///
+    /// # Errors
+    ///
+    /// As for [`view`](Self::view); [`NoRoom`](crate::Error::NoRoom) where that would wait
+    /// for room.
+    pub(crate) fn view_without_waiting(&self, range: Range<usize>) -> Result<View<T>> {
+        self.view_or_wait(range, Wait::No)
+    }
+
+    fn view_or_wait(&self, range: Range<usize>, patience: Wait) -> Result<View<T>> {
         let entry = self.own_entry()?;
         let element = ElementLayout::of::<T>();
         let viewed = match self.check(std::slice::from_ref(&range)) {
             Ok(0) => return Ok(View::new(None)),
-            Ok(_) => entry.view(&Self::bytes_of(&range), element.align_bytes()),
+            Ok(_) => entry.view(&Self::bytes_of(&range), element.align_bytes(), patience),
             Err(error) => Err(error),
         };
         let viewed = viewed.map_err(|error| error.of_handle(entry.id));

@@ -92,7 +92,8 @@ impl Window {
         engine: &Arc<Engine>,
     ) -> Result<Self> {
         if handle.is_at_hand() {
-            match handle.view(0..len) {
+            // Its own buffer needs no room that others would have to make.
+            match handle.view_without_waiting(0..len) {
                 Ok(view) => {
                     return Ok(Self {
                         bytes: Lying::Seen(view),

@@ -1,11 +1,13 @@
 //! Readers that are tasks, and frames that are kept.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use pager_core::{Registry, Residency, Result, SpillReader, View};
+use pager_core::{MemoryAccount, Registry, Residency, SpillReader, View};
 use pager_testkit::{Gate, GatedBackend, MemoryBackend, Operation};
 
 use super::{MIB, bytes, frame_now, under};
@@ -35,7 +37,7 @@ pub(super) fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> 
 
 type Gated = GatedBackend<MemoryBackend>;
 
-fn next(reader: &mut SpillReader<Gated>) -> Result<Option<View<u8>>> {
+fn next(reader: &mut SpillReader<Gated>) -> pager_core::Result<Option<View<u8>>> {
     block_on(|context| reader.poll_frame(context))
 }
 
@@ -191,4 +193,59 @@ fn a_frame_becomes_an_arrow_buffer_without_a_copy() {
     drop((reader, registry));
     assert!(buffer.as_slice() == message && buffer.as_ptr() == place);
     assert!(place.addr().is_multiple_of(64));
+}
+
+/// Lends so many bytes.
+struct Account(AtomicUsize);
+
+impl MemoryAccount for Account {
+    fn try_grow(&self, bytes: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let less = |left: usize| left.checked_sub(bytes);
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken
+            .map(drop)
+            .map_err(|left| format!("{left} bytes are left").into())
+    }
+
+    fn shrink(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_task_that_keeps_more_than_there_is_room_for_waits_for_nobody() {
+    let account = Arc::new(Account(AtomicUsize::new(64 * MIB)));
+    let residency = Residency::builder().budget_bytes(64 * MIB);
+    let residency = residency.account(Arc::clone(&account)).build();
+    let registry = Registry::with_residency(MemoryBackend::default(), &residency);
+    let (mut writer, spill) = registry.spill();
+    let frames: Vec<Vec<u8>> = (0..8).map(|seed| bytes(seed, 128 << 10)).collect();
+    for frame in frames.iter().cycle().take(320) {
+        writer.write_frame(frame).unwrap();
+    }
+    writer.finish().unwrap();
+    // Others want their memory back.
+    residency.reclaim_bytes(56 * MIB).unwrap();
+    let left = account.0.fetch_sub(56 * MIB, Ordering::Relaxed);
+    assert!(left >= 56 * MIB);
+
+    let mut reader = spill.reader().unwrap();
+    let (mut kept, mut longest) = (Vec::new(), Duration::ZERO);
+    let mut poll = |context: &mut Context<'_>| {
+        let begun = Instant::now();
+        let polled = reader.poll_frame(context);
+        longest = longest.max(begun.elapsed());
+        polled
+    };
+    while let Some(frame) = block_on(&mut poll).unwrap() {
+        kept.push(frame);
+    }
+    // Room would be looked for in vain, for a second.
+    assert!(longest < Duration::from_millis(900), "{longest:?}");
+    assert_eq!(kept.len(), 320);
+    for (frame, expected) in kept.iter().zip(frames.iter().cycle()) {
+        assert!(**frame == **expected);
+    }
 }
