@@ -6,9 +6,10 @@ use datafusion_common::Result;
 use datafusion_execution::disk_manager::{DiskManager, SpillingProgress};
 use datafusion_execution::runtime_env::RuntimeEnvBuilder;
 use datafusion_execution::spill_file::{SpillFile, TempFileFactory};
-use pager::{Group, Pager};
+use pager::{Group, Pager, PagerBuilder};
 
 use crate::file::PagedFile;
+use crate::pool::LendingPool;
 use crate::usage::{Limit, Usage};
 
 /// A pager as the place of DataFusion's spill files. A clone is the same place.
@@ -40,6 +41,7 @@ use crate::usage::{Limit, Usage};
 pub struct Adapter {
     pager: Arc<Pager>,
     usage: Arc<Usage>,
+    pool: Option<Arc<LendingPool>>,
     group: Option<Group>,
     keeps: bool,
 }
@@ -51,9 +53,27 @@ impl Adapter {
         Self {
             pager,
             usage: Arc::new(Usage::default()),
+            pool: None,
             group: None,
             keeps: false,
         }
+    }
+
+    /// Spill files in a pager that borrows its memory from `pool`: so there is one limit, for
+    /// queries and for what they have spilled. Its budget is that limit, whatever was said
+    /// of it before.
+    ///
+    /// [`install`](Self::install) then installs the pool as well.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PagerBuilder::build`].
+    pub fn within(pool: LendingPool, pager: PagerBuilder) -> pager::Result<Self> {
+        let pager = pool.build(pager)?;
+        Ok(Self {
+            pool: Some(Arc::new(pool)),
+            ..Self::new(Arc::new(pager))
+        })
     }
 
     /// The same place, for one query or one tenant: what its files hold is counted in
@@ -106,6 +126,9 @@ impl Adapter {
         let manager = Arc::new(settings.with_temp_file_factory(factory).build()?);
         limit.is_set_by(&manager);
         builder.disk_manager = Some(manager);
+        if let Some(pool) = &self.pool {
+            builder.memory_pool = Some(Arc::<LendingPool>::clone(pool));
+        }
         Ok(builder)
     }
 
@@ -116,7 +139,13 @@ impl Adapter {
         self.usage.progress()
     }
 
-    /// The pager that was given.
+    /// The pool that lends the pager its memory, if there is one.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<LendingPool>> {
+        self.pool.as_ref()
+    }
+
+    /// The pager that was given, or made.
     #[must_use]
     pub fn pager(&self) -> &Arc<Pager> {
         &self.pager

@@ -30,6 +30,8 @@
 //! * **Nothing is lost by an error.** A message that cannot be written was not, and may be
 //!   written again; half of one is never read. What is exhausted, memory or disk, is
 //!   `ResourcesExhausted`.
+//! * **There may be one memory limit**: with a [`LendingPool`] pager borrows what queries do
+//!   not use, and gives it back when they want it.
 //! * **A query that is cancelled leaves nothing**: what its files held goes with them.
 //!
 //! ```text
@@ -39,6 +41,7 @@
 //! writer   messages in
 //! message  where a message ends
 //! reader   messages out
+//! pool     one memory limit for queries and pager
 //! usage    how much there is, and may be
 //! error    pager's errors as the engine's
 //! ```
@@ -48,6 +51,7 @@ mod error;
 mod file;
 mod message;
 mod parts;
+mod pool;
 mod reader;
 mod usage;
 mod writer;
@@ -59,6 +63,7 @@ use datafusion_execution::runtime_env::RuntimeEnvBuilder;
 use pager::Pager;
 
 pub use adapter::Adapter;
+pub use pool::LendingPool;
 
 /// Has `builder` make a runtime that spills to `pager`: [`Adapter::install`] with an adapter
 /// of its own.
