@@ -14,7 +14,7 @@ use std::path::Path;
 
 use common::names;
 use pager_core::codec::{Codec, Compressed, Scheme};
-use pager_core::{Backend, Registry, Result};
+use pager_core::{Backend, MemoryStore, Overflow, Registry, Result};
 use pager_file::{FileBackend, FileConfig, FileMode, FileSet, IoChoice};
 use pager_testkit::campaign::{Depth, every_fault};
 use pager_testkit::scenario::Subject;
@@ -103,6 +103,32 @@ impl Subject for Encoded {
     fn held(&self, backend: &Self::Backend) -> Vec<(&'static str, u64)> {
         let mut held = self.0.held(backend.inner());
         held.push(("plain bytes", Backend::usage(backend).logical_bytes));
+        held
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        self.0.left_behind()
+    }
+}
+
+/// The same with a last resort behind it.
+struct Overflowing(Files);
+
+impl Subject for Overflowing {
+    type Backend = Overflow<FileBackend, MemoryStore>;
+
+    fn open(&self) -> Result<Self::Backend> {
+        Ok(Overflow::new(self.0.open()?, Some(MemoryStore::new())))
+    }
+
+    fn housekeep(&self, backend: &Self::Backend) -> Result<()> {
+        self.0.housekeep(backend.first())
+    }
+
+    fn held(&self, backend: &Self::Backend) -> Vec<(&'static str, u64)> {
+        let mut held = self.0.held(backend.first());
+        let last = backend.stats().map_or(0, |stats| stats.live_bytes);
+        held.push(("bytes in the last resort", last));
         held
     }
 
@@ -209,6 +235,17 @@ fn beneath_a_codec_nothing_is_lost_and_nothing_is_left_either(
 ) {
     let subject = Encoded(Files::new(Path::new(DISK), kind.configure));
     let name = format!("file {} beneath a codec", kind.name);
+    let tally = every_fault(&name, &subject, budget_bytes, Depth::AtMost(1));
+    assert!(tally.of(Call::Pwritev) > 0 && tally.of(Call::Pread) > 0);
+}
+
+#[rstest]
+fn before_a_last_resort_nothing_is_lost_and_nothing_is_left_either(
+    #[values(DIRECT, SEED)] kind: Kind,
+    #[values(NO_BUDGET, SMALL_BUDGET)] budget_bytes: Option<usize>,
+) {
+    let subject = Overflowing(Files::new(Path::new(DISK), kind.configure));
+    let name = format!("file {} before a last resort", kind.name);
     let tally = every_fault(&name, &subject, budget_bytes, Depth::AtMost(1));
     assert!(tally.of(Call::Pwritev) > 0 && tally.of(Call::Pread) > 0);
 }
