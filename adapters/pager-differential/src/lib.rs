@@ -1,12 +1,21 @@
 //! Differential dataflow's columnar traces, spilled through **pager**.
 //!
-//! An arrangement of differential dataflow keeps its updates in chunks. Those of its columnar
-//! traces (`differential_dataflow::columnar::trace`) can be given to a store when they are
-//! settled, and are loaded when a merge or a cursor comes to them. This crate is such a store:
+//! An arrangement of differential dataflow keeps its updates in chunks. [`TrieChunk`] is one that
+//! is paged out when it is settled, and read when a merge or a cursor comes to it. It takes the
+//! place of the engine's own: [`Spine`], [`Batcher`], [`Builder`] and [`Chunker`] are named as
+//! those of `differential_dataflow::columnar::trace` are.
 //!
 //! ```no_run
 //! use std::sync::Arc;
+//! use differential_dataflow::columnar::collection;
+//! use differential_dataflow::operators::arrange::arrangement::arrange_core;
 //! use pager::{BackendKind, Pager};
+//! use pager_differential::{Batcher, Spine};
+//! use timely::dataflow::InputHandle;
+//! use timely::dataflow::channels::pact::Pipeline;
+//! use timely::dataflow::operators::Input;
+//!
+//! type Updates = collection::Builder<(u64, u64, u64, i64)>;
 //!
 //! let pager = Pager::builder()
 //!     .backend(BackendKind::File)
@@ -15,34 +24,52 @@
 //! let pager = Arc::new(pager);
 //! timely::execute(timely::Config::process(2), move |worker| {
 //!     let spill = pager_differential::install(Arc::clone(&pager));
-//!     // Dataflows over columnar traces, as ever.
+//!     let mut input = InputHandle::<u64, Updates>::new_with_builder();
+//!     worker.dataflow::<u64, _, _>(|scope| {
+//!         let updates = scope.input_from(&mut input);
+//!         arrange_core::<_, _, _, Spine<u64, u64, u64, i64>>(
+//!             updates,
+//!             Pipeline,
+//!             "arrange",
+//!             Batcher::new,
+//!         );
+//!     });
+//!     input.send((7, 8, 0, 1));
 //!     println!("worker {}: {:?}", worker.index(), spill.stats());
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * **One budget for all workers of a process**, the pager's, in bytes. The engine's own, which
-//!   counts records of each worker and never goes down, is set to zero: every settled chunk is
-//!   stored. That is a copy and no I/O as long as the pager has room, and what is loaded or
-//!   dropped before its turn is never written.
-//! * **Read-ahead**: chunks are loaded in the order in which they were stored, so with each load
-//!   the next ones are asked for.
-//! * **A failed store keeps the bytes in memory**, is counted and told
-//!   ([`Spill::stats`], [`Settings::on_failure`]). Memory is not bounded meanwhile.
-//! * **A failed load is tried again**, then the worker panics, as the engine's interface asks
+//! * **One budget for all workers of a process**, the pager's, in bytes. What a merge or a scan
+//!   reads is shown where it lies, and counted there. Every settled chunk is paged out: that is a
+//!   copy and no I/O as long as the pager has room, and what is read for good or dropped before
+//!   its turn is never written.
+//! * **Read-ahead**: each chunk knows what comes after it in its batch, and has that fetched when
+//!   it is read.
+//! * **By depth**: what lies deep in a large batch is merged last, so its memory is the first to
+//!   go.
+//! * **A failed page-out keeps the chunk in memory**, is counted and told
+//!   ([`Spill::stats`], [`Settings::on_failure`]), and is tried again when the chunk is next
+//!   settled. Memory is not bounded meanwhile.
+//! * **A failed read is tried again**, then the worker panics, as the engine's interface asks
 //!   for; [`Spill::failure`] has the typed error. There is never wrong data.
 //!
+//! The same [`install`] serves traces of the engine's own chunks (`ColChunk`), as the store that
+//! they can be given: compatible, and slower, for the engine copies what it loads and keeps it.
+//! Its own budget, which counts records of each worker and never goes down, is set to zero.
+//!
 //! What the engine's types impose: a cursor that has come to a chunk keeps it in memory for as
-//! long as the chunk lives, and the pager does not count it; chunks are of 8192 updates; and a
-//! load is a copy. `docs/adapters/differential.md` says more.
+//! long as the chunk lives; [`scan`] does not. `docs/adapters/differential.md` says more.
 //!
 //! ```text
+//! chunk   TrieChunk: a chunk that is paged out
 //! spill   Settings and Spill: how a worker's traces are spilled, and what was done
 //! store   the engine's store and sources over payloads
 //! order   what was stored after what, to be read ahead
 //! scan    a trace read chunk by chunk
 //! ```
 
+mod chunk;
 mod order;
 mod scan;
 mod spill;
@@ -52,7 +79,8 @@ use std::sync::Arc;
 
 use pager::Pager;
 
-pub use scan::scan;
+pub use chunk::{Batcher, Builder, CHUNK_BYTES, Chunker, Spine, TrieChunk, TrieCursor};
+pub use scan::{Scan, scan};
 pub use spill::{Failure, Settings, Spill, Stats};
 
 /// Spills the traces of this worker through `pager`, with default [`Settings`], until the

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use differential_dataflow::columnar::trace::spill::{self, SpillStats};
 use pager::{Error, Pager};
@@ -33,7 +35,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Bytes after a chunk that are asked for when it is loaded. The pager reads ahead in a
+    /// Bytes after a chunk that are asked for when it is read. The pager reads ahead in a
     /// quarter of its budget, for all workers together. Default: 4 MiB.
     pub fn ahead_bytes(mut self, bytes: usize) -> Self {
         self.ahead_bytes = bytes;
@@ -68,11 +70,27 @@ pub(crate) struct Shared {
     pub(crate) pager: Arc<Pager>,
     pub(crate) settings: Settings,
     pub(crate) order: RefCell<Order>,
-    pub(crate) kept_bytes: Cell<u64>,
+    stored_chunks: Cell<u64>,
+    stored_updates: Cell<u64>,
+    stored_bytes: Cell<u64>,
+    loaded_chunks: Cell<u64>,
+    taken_chunks: Cell<u64>,
+    kept_bytes: Cell<u64>,
     pub(crate) store_failures: Cell<u64>,
-    pub(crate) load_failures: Cell<u64>,
-    pub(crate) failure: RefCell<Option<Failure>>,
+    load_failures: Cell<u64>,
+    failure: RefCell<Option<Failure>>,
 }
+
+thread_local! {
+    /// What this worker's chunks are paged out with.
+    static INSTALLED: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// Times that a load is tried, in all.
+const TRIES: u32 = 5;
+
+/// How long after the first failure; twice as long after each further one.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Spill {
     /// Spills the traces of this worker through `pager`.
@@ -82,15 +100,21 @@ impl Spill {
             pager,
             settings,
             order: RefCell::default(),
-            kept_bytes: Cell::new(0),
-            store_failures: Cell::new(0),
-            load_failures: Cell::new(0),
-            failure: RefCell::new(None),
+            stored_chunks: Cell::default(),
+            stored_updates: Cell::default(),
+            stored_bytes: Cell::default(),
+            loaded_chunks: Cell::default(),
+            taken_chunks: Cell::default(),
+            kept_bytes: Cell::default(),
+            store_failures: Cell::default(),
+            load_failures: Cell::default(),
+            failure: RefCell::default(),
         });
         let engine = Arc::new(SpillStats::default());
         // No record stays because of the engine's own budget: the pager's decides.
         let store = Box::new(Store::new(Rc::clone(&shared)));
         spill::install(0, store, Arc::clone(&engine));
+        INSTALLED.set(Some(Rc::clone(&shared)));
         Self {
             shared,
             engine,
@@ -105,11 +129,13 @@ impl Spill {
             // Relaxed: each is read by itself.
             counter.load(Ordering::Relaxed) as u64
         };
+        let shared = &self.shared;
         Stats {
-            stored_chunks: engine(&self.engine.spilled_chunks),
-            stored_updates: engine(&self.engine.spilled_records),
-            stored_bytes: engine(&self.engine.bytes_written),
-            loaded_chunks: engine(&self.engine.fetched_chunks),
+            stored_chunks: engine(&self.engine.spilled_chunks) + shared.stored_chunks.get(),
+            stored_updates: engine(&self.engine.spilled_records) + shared.stored_updates.get(),
+            stored_bytes: engine(&self.engine.bytes_written) + shared.stored_bytes.get(),
+            loaded_chunks: engine(&self.engine.fetched_chunks) + shared.loaded_chunks.get(),
+            taken_chunks: shared.taken_chunks.get(),
             kept_bytes: self.shared.kept_bytes.get(),
             store_failures: self.shared.store_failures.get(),
             load_failures: self.shared.load_failures.get(),
@@ -124,18 +150,99 @@ impl Spill {
 }
 
 impl Shared {
+    /// What is installed on this thread.
+    pub(crate) fn installed() -> Option<Rc<Self>> {
+        INSTALLED.with_borrow(Clone::clone)
+    }
+
+    /// Counts a chunk that was stored.
+    pub(crate) fn stored(&self, updates: usize, bytes: usize) {
+        add(&self.stored_chunks, 1);
+        add(&self.stored_updates, updates as u64);
+        add(&self.stored_bytes, bytes as u64);
+    }
+
+    /// Counts a chunk that was read where it lies.
+    pub(crate) fn loaded(&self) {
+        add(&self.loaded_chunks, 1);
+    }
+
+    /// Counts a chunk that was read for good.
+    pub(crate) fn taken(&self) {
+        add(&self.taken_chunks, 1);
+    }
+
+    /// What `load` gives, which is tried again where it fails.
+    ///
+    /// # Panics
+    ///
+    /// If it fails time and again, and ever after; why is kept.
+    pub(crate) fn persist<T>(&self, mut load: impl FnMut() -> pager::Result<T>) -> T {
+        if let Some(failure) = self.failure.borrow().clone() {
+            panic!("{failure}: {}", failure.cause());
+        }
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match load() {
+                Ok(loaded) => return loaded,
+                Err(error) => self.tell(&self.load_failures, &error),
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        load().unwrap_or_else(|error| {
+            self.tell(&self.load_failures, &error);
+            let failure = Failure::new(error);
+            *self.failure.borrow_mut() = Some(failure.clone());
+            panic!("{failure}: {}", failure.cause());
+        })
+    }
+
     /// Tells of a failure that lost nothing.
     pub(crate) fn tell(&self, failures: &Cell<u64>, error: &Error) {
-        failures.set(failures.get() + 1);
+        add(failures, 1);
         if let Some(told) = &self.settings.on_failure {
             told(error);
         }
     }
 }
 
+fn add(counter: &Cell<u64>, count: u64) {
+    counter.set(counter.get() + count);
+}
+
+/// Bytes that are counted as kept for as long as this is there.
+pub(crate) struct Kept {
+    shared: Rc<Shared>,
+    bytes: u64,
+}
+
+impl Kept {
+    pub(crate) fn new(shared: &Rc<Shared>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        add(&shared.kept_bytes, bytes);
+        Self {
+            shared: Rc::clone(shared),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let kept = &self.shared.kept_bytes;
+        kept.set(kept.get() - self.bytes);
+    }
+}
+
 impl Drop for Spill {
     fn drop(&mut self) {
-        spill::uninstall();
+        // Unless another has taken its place.
+        let is_installed = Shared::installed().is_some_and(|it| Rc::ptr_eq(&it, &self.shared));
+        if is_installed {
+            spill::uninstall();
+            INSTALLED.set(None);
+        }
     }
 }
 
@@ -152,14 +259,16 @@ impl fmt::Debug for Spill {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Chunks that the engine has stored.
+    /// Chunks that were stored.
     pub stored_chunks: u64,
     /// Updates in them.
     pub stored_updates: u64,
     /// Bytes of them. The pager writes those that its budget has no room for.
     pub stored_bytes: u64,
-    /// Chunks that the engine has loaded.
+    /// Chunks that were loaded: those of the engine copied, others shown where they lie.
     pub loaded_chunks: u64,
+    /// Chunks that nobody else held, and that came back for good.
+    pub taken_chunks: u64,
     /// Bytes that are in memory because they could not be stored.
     pub kept_bytes: u64,
     /// Stores that failed.

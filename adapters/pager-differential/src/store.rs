@@ -1,19 +1,11 @@
 //! [`Store`]: the engine's store and its sources, over payloads.
 
 use std::rc::Rc;
-use std::thread;
-use std::time::Duration;
 
 use differential_dataflow::columnar::trace::spill::{BytesSource, BytesStore};
 use pager::Handle;
 
-use crate::spill::{Failure, Shared};
-
-/// Times that a load is tried, in all.
-const TRIES: u32 = 5;
-
-/// How long after the first failure; twice as long after each further one.
-const PAUSE: Duration = Duration::from_millis(10);
+use crate::spill::{self, Shared};
 
 /// Stores chunks through the pager; waits where it does.
 pub(crate) struct Store(Rc<Shared>);
@@ -45,11 +37,9 @@ impl BytesStore for Store {
             }
             Err(error) => {
                 self.0.tell(&self.0.store_failures, &error);
-                let kept = &self.0.kept_bytes;
-                kept.set(kept.get() + bytes.len() as u64);
                 Box::new(Kept {
-                    shared: Rc::clone(&self.0),
                     bytes: bytes.into(),
+                    _counted: spill::Kept::new(&self.0, bytes.len()),
                 })
             }
         }
@@ -75,21 +65,11 @@ impl BytesSource for Stored {
             .order
             .borrow_mut()
             .read_ahead(self.number, ahead_bytes);
-        let (mut bytes, mut pause) = (Vec::new(), PAUSE);
-        for tried in 1..=TRIES {
-            let Err(error) = self.handle.read_at(0, self.handle.len(), &mut bytes) else {
-                break;
-            };
-            shared.tell(&shared.load_failures, &error);
-            if tried == TRIES {
-                let failure = Failure::new(error);
-                *shared.failure.borrow_mut() = Some(failure.clone());
-                panic!("{failure}: {}", failure.cause());
-            }
-            thread::sleep(pause);
-            pause *= 2;
-        }
-        bytes
+        shared.persist(|| {
+            let mut bytes = Vec::new();
+            self.handle.read_at(0, self.handle.len(), &mut bytes)?;
+            Ok(bytes)
+        })
     }
 }
 
@@ -101,19 +81,12 @@ impl Drop for Stored {
 
 /// A chunk that could not be stored.
 struct Kept {
-    shared: Rc<Shared>,
     bytes: Box<[u8]>,
+    _counted: spill::Kept,
 }
 
 impl BytesSource for Kept {
     fn load(&self) -> Vec<u8> {
         self.bytes.to_vec()
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let kept = &self.shared.kept_bytes;
-        kept.set(kept.get() - self.bytes.len() as u64);
     }
 }

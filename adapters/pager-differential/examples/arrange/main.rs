@@ -38,8 +38,11 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     rounds: u32,
     /// The ways to run
-    #[arg(long, value_delimiter = ',', default_values_t = [Way::Lz4, Way::Plain, Way::Pager])]
+    #[arg(long, value_delimiter = ',', default_values_t = [Way::Lz4, Way::Plain, Way::Pager, Way::Small, Way::Chunks])]
     ways: Vec<Way>,
+    /// Print what the pager has done
+    #[arg(long)]
+    stats: bool,
     /// Run the first way, and nothing else
     #[arg(long, hide = true)]
     inside: bool,
@@ -54,9 +57,16 @@ enum Way {
     Lz4,
     /// In files
     Plain,
-    /// pager-differential
+    /// pager-differential, as a store of the engine's chunks
     Pager,
+    /// pager-differential's own chunks, of as many updates
+    Small,
+    /// The same, of 2 MiB
+    Chunks,
 }
+
+/// The ways that go through pager.
+const PAGERS: [Way; 3] = [Way::Pager, Way::Small, Way::Chunks];
 
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,6 +75,8 @@ impl std::fmt::Display for Way {
             Self::Lz4 => "lz4",
             Self::Plain => "plain",
             Self::Pager => "pager",
+            Self::Small => "small",
+            Self::Chunks => "chunks",
         })
     }
 }
@@ -114,19 +126,21 @@ fn ratio(reports: &[(Way, Report)]) -> anyhow::Result<()> {
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied()
     };
-    let ratio = |of: fn(&Report) -> f64| {
+    let ratio = |way: Way, of: fn(&Report) -> f64| {
         let stock = [Way::Lz4, Way::Plain].map(|way| median(way, of));
         let best = stock.into_iter().flatten().reduce(f64::min)?;
-        Some(best / median(Way::Pager, of)?)
+        Some(best / median(way, of)?)
     };
-    if let (Some(arranged), Some(read), Some(cpu)) = (
-        ratio(|it| it.arranged.as_secs_f64()),
-        ratio(|it| it.read.as_secs_f64()),
-        ratio(|it| it.cpu.as_secs_f64()),
-    ) {
-        pager_tool::print(format_args!(
-            "best of files / pager: arranged {arranged:.2}, read {read:.2}, CPU {cpu:.2}"
-        ))?;
+    for way in PAGERS {
+        if let (Some(arranged), Some(read), Some(cpu)) = (
+            ratio(way, |it| it.arranged.as_secs_f64()),
+            ratio(way, |it| it.read.as_secs_f64()),
+            ratio(way, |it| it.cpu.as_secs_f64()),
+        ) {
+            pager_tool::print(format_args!(
+                "best of files / {way}: arranged {arranged:.2}, read {read:.2}, CPU {cpu:.2}"
+            ))?;
+        }
     }
     Ok(())
 }
@@ -135,6 +149,7 @@ fn ratio(reports: &[(Way, Report)]) -> anyhow::Result<()> {
 fn process(args: &Args, way: Way) -> anyhow::Result<Report> {
     let output = Command::new(std::env::current_exe()?)
         .arg("--inside")
+        .args(args.stats.then_some("--stats"))
         .args(["--million", &args.million.to_string()])
         .args(["--budget-mib", &args.budget_mib.to_string()])
         .args(["--ways", &way.to_string()])

@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use differential_dataflow::columnar::trace::spill::{self, SpillStats};
 use pager::{BackendKind, Pager};
+use pager_differential::CHUNK_BYTES;
 use timely::worker::Worker;
 
-use crate::dataflow::{Arrangement, mix};
+use crate::dataflow::{Arrangement, Engines, Kind, Pagers, mix};
 use crate::files::Files;
 use crate::{Args, Way};
 
 /// Updates of an epoch: a batch.
 const EPOCH: u64 = 1 << 19;
+
+/// Bytes of the engine's 8192 updates.
+const SMALL_BYTES: usize = 256 << 10;
 
 /// What a process has to say; as text, fields with spaces between them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -67,7 +71,7 @@ impl FromStr for Report {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let way = args.ways.first().copied().unwrap_or(Way::Pager);
     let pager = match way {
-        Way::Pager => Some(Arc::new(
+        Way::Pager | Way::Small | Way::Chunks => Some(Arc::new(
             Pager::builder()
                 .backend(BackendKind::File)
                 .scratch_dir(&args.scratch)
@@ -80,10 +84,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
         args.scratch.clone(),
         (args.million * 1_000_000).div_ceil(EPOCH),
     );
+    let held = pager.clone();
     let workers = timely::execute(timely::Config::thread(), move |worker| {
         let _spill = pager.clone().map(pager_differential::install);
         install_files(way, &scratch);
-        arrange(worker, epochs)
+        match way {
+            Way::Small => arrange::<Pagers<SMALL_BYTES>>(worker, epochs),
+            Way::Chunks => arrange::<Pagers<CHUNK_BYTES>>(worker, epochs),
+            Way::Memory | Way::Lz4 | Way::Plain | Way::Pager => arrange::<Engines>(worker, epochs),
+        }
     });
     let mut reports = workers.map_err(anyhow::Error::msg)?.join();
     let report = reports.pop().unwrap_or_else(|| Err("no worker".to_owned()));
@@ -91,6 +100,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     report.cpu = Duration::try_from(spent).unwrap_or_default();
     report.peak_bytes = peak_bytes()?;
+    if let Some(pager) = held.filter(|_| args.stats) {
+        pager_tool::warn(pager.stats());
+    }
     Ok(report)
 }
 
@@ -101,8 +113,8 @@ fn install_files(way: Way, scratch: &Path) {
     }
 }
 
-fn arrange(worker: &mut Worker, epochs: u64) -> Report {
-    let mut arrangement = Arrangement::new(worker);
+fn arrange<K: Kind>(worker: &mut Worker, epochs: u64) -> Report {
+    let mut arrangement = Arrangement::<K>::new(worker);
     let begun = Instant::now();
     for epoch in 0..epochs {
         let keys = (0..EPOCH).map(|index| mix(epoch * EPOCH + index));
