@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pager::{BackendKind, Pager};
-use pager_testkit::syscalls::{Call, Errno, Fault, Injection, Mishap, Short};
+use pager_testkit::syscalls::{Call, Fault, Injection};
 use pager_timely::{Settings, Spill};
 use timely::communication::allocator::zero_copy::bytes_exchange::{
     BytesPull, MergeQueue, SendEndpoint,
@@ -125,33 +125,6 @@ fn under(budget_bytes: usize, faults: &[Fault]) -> Outcome {
     }
 }
 
-/// Up to two places of each call, with each mishap, once and for good.
-fn plans(counts: &[(Call, usize)]) -> Vec<Fault> {
-    let mut plans = Vec::new();
-    for &(call, count) in counts {
-        for nth in (1..=count).step_by(count.div_ceil(2).max(1)) {
-            let fails = Errno::ALL.map(Mishap::Fails);
-            let shorts = Short::ALL.map(Mishap::Short);
-            for mishap in fails.into_iter().chain(shorts) {
-                for for_good in [false, true] {
-                    // For good, these are loops: the call is repeated.
-                    let repeats = matches!(mishap, Mishap::Fails(Errno::Interrupted))
-                        || matches!(mishap, Mishap::Short(_));
-                    if !(for_good && repeats) {
-                        plans.push(Fault {
-                            call,
-                            nth,
-                            mishap,
-                            for_good,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    plans
-}
-
 #[test]
 fn every_byte_comes_back_or_the_consumer_is_told() {
     // Its words are compared; where it came from is of no interest.
@@ -160,7 +133,7 @@ fn every_byte_comes_back_or_the_consumer_is_told() {
     for budget_bytes in [0, 2 << 20] {
         let calm = under(budget_bytes, &[]);
         assert_eq!(calm.end, End::Whole);
-        for fault in plans(&calm.counts) {
+        for fault in faults::plans(&calm.counts) {
             let outcome = catch_unwind(|| under(budget_bytes, &[fault]));
             let outcome = outcome.unwrap_or_else(|panic| {
                 let said = panic.downcast_ref::<String>().cloned();
