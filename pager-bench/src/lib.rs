@@ -12,6 +12,7 @@
 //! report    all of it as one line of JSON, or a few for people
 //! direct    2 MiB and 4 KiB direct I/O without pager, to compare with
 //! ceiling   what the device can do
+//! growth    what a payload costs as there are more, larger ones, or more threads
 //! pread_4k  small random reads, of handles and of a plain file
 //! soak      random operations on many threads, compared with a model
 //! ```
@@ -22,6 +23,7 @@ pub mod buffer;
 pub mod ceiling;
 pub mod data;
 pub mod direct;
+pub mod growth;
 pub mod measure;
 pub mod merge;
 pub mod peer;

@@ -15,10 +15,14 @@ const MERGE: &str = env!("CARGO_BIN_EXE_merge");
 const SOAK: &str = env!("CARGO_BIN_EXE_soak");
 const CEILING: &str = env!("CARGO_BIN_EXE_ceiling");
 const PREAD: &str = env!("CARGO_BIN_EXE_pread_4k");
+const GROWTH: &str = env!("CARGO_BIN_EXE_growth");
+const SORT: &str = env!("CARGO_BIN_EXE_sort");
 
 /// The shortest run of every program.
-const RUNS: [(&str, &[&str]); 4] = [
+const RUNS: [(&str, &[&str]); 6] = [
     (MERGE, &["--backend", "file", "--chain-gib", "0.004"]),
+    (GROWTH, &["--backend", "file", "--handles", "2"]),
+    (SORT, &["--engine", "spillsort", "--scale", "0.001"]),
     (
         SOAK,
         &[
@@ -140,6 +144,38 @@ fn sizes_that_nobody_has_are_refused_with_the_figures() {
         (CEILING, &["--gib", "1e6"], "--gib wants"),
         (CEILING, &["--gib", "1e300"], "--gib wants"),
         (PREAD, &["--gib", "1e300"], "--gib wants"),
+        (GROWTH, &["--budget", "15EiB"], "--budget wants"),
+        (
+            GROWTH,
+            &["--backend", "file", "--payload", "1EiB"],
+            "--handles wants",
+        ),
+        (
+            GROWTH,
+            &["--backend", "swap", "--payload", "1EiB"],
+            "--handles wants",
+        ),
+        (GROWTH, &["--payload", "12B"], "--payload is whole words"),
+        (
+            SORT,
+            &["--engine", "rows", "--limit", "15EiB"],
+            "--limit wants",
+        ),
+        (
+            SORT,
+            &["--engine", "rows", "--limit", "1KiB"],
+            "--limit must be",
+        ),
+        (
+            SORT,
+            &["--engine", "rows", "--scale", "1e9"],
+            "--scale wants",
+        ),
+        (
+            SORT,
+            &["--engine", "rows", "--scale", "nan"],
+            "--scale must be",
+        ),
     ];
     for (program, args, expected) in refused {
         let output = run(program, args, scratch.path(), Stdio::piped());
@@ -152,6 +188,8 @@ fn sizes_that_nobody_has_are_refused_with_the_figures() {
         (MERGE, &["--threads", "4294967295"]),
         (PREAD, &["--reads", "99999999999999999"]),
         (PREAD, &["--turns", "18446744073709551615"]),
+        (GROWTH, &["--handles", "0"]),
+        (GROWTH, &["--threads", "99999"]),
     ];
     for (program, args) in wrong {
         let output = run(program, args, scratch.path(), Stdio::piped());

@@ -147,6 +147,8 @@ fn main() -> ExitCode {
 
 fn merge(args: &Args) -> Result<ExitCode> {
     let config = config(args)?;
+    // Before there is any thread: those that begin later are counted.
+    let _ = pager_bench::measure::tlb::load_misses();
     #[cfg(feature = "observed")]
     watch()?;
     // Asked once: a choice that is made twice may differ.

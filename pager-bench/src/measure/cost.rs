@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::proc;
+use super::{proc, tlb};
 
 /// A moment, with all counters as they stood.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ struct Counters {
     thp_swpout_fallback: u64,
     io_written_bytes: u64,
     io_read_bytes: u64,
+    dtlb_load_misses: Option<u64>,
 }
 
 /// The cost of a phase. Swap figures are those of the whole system.
@@ -54,6 +55,10 @@ pub struct Cost {
     pub io_written_bytes: u64,
     /// Bytes that this process caused to be read from a device.
     pub io_read_bytes: u64,
+    /// Loads outside the kernel that missed the translation buffer; none where the machine
+    /// does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtlb_load_misses: Option<u64>,
 }
 
 impl Mark {
@@ -86,6 +91,10 @@ impl Mark {
                 .saturating_sub(then.thp_swpout_fallback),
             io_written_bytes: now.io_written_bytes.saturating_sub(then.io_written_bytes),
             io_read_bytes: now.io_read_bytes.saturating_sub(then.io_read_bytes),
+            dtlb_load_misses: then
+                .dtlb_load_misses
+                .zip(now.dtlb_load_misses)
+                .map(|(then, now)| now.saturating_sub(then)),
         }
     }
 }
@@ -94,6 +103,7 @@ impl Counters {
     fn read() -> Self {
         let mut counters = Self::default();
         counters.read_usage();
+        counters.dtlb_load_misses = tlb::load_misses();
         if let Ok(text) = fs::read_to_string("/proc/vmstat") {
             counters.pswpin = proc::number_in(&text, "pswpin");
             counters.pswpout = proc::number_in(&text, "pswpout");

@@ -3,6 +3,7 @@
 //! ```text
 //! proc      counters and sizes of /proc
 //! cost      a phase's share of them, with CPU time and faults
+//! tlb       loads that missed the translation buffer
 //! sampler   memory over time, watched while the workload runs
 //! latency   how long each operation took
 //! host      the machine, the kernel, the file system, the commit
@@ -16,6 +17,7 @@ pub mod host;
 pub mod latency;
 pub mod proc;
 pub mod sampler;
+pub mod tlb;
 
 pub use cost::{Cost, Mark};
 pub use host::Host;

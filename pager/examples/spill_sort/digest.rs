@@ -4,12 +4,14 @@
 //! that lost, doubled and altered words show. The rows' checksum does the same
 //! with whole rows, so that columns which slipped against one another show too.
 
+use std::fmt;
+
 use anyhow::ensure;
 
 use crate::table::{COLUMN_COUNT, COLUMN_NAMES, Row};
 
 /// What a table contains, in any order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Digest {
     pub(crate) rows: u64,
     columns: [u64; COLUMN_COUNT],
@@ -62,6 +64,13 @@ impl Digest {
             "check failed: the columns of some rows have slipped"
         );
         Ok(())
+    }
+}
+
+/// One word for all: the checksum of whole rows.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.whole_rows)
     }
 }
 

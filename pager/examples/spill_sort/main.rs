@@ -72,6 +72,9 @@ struct Options {
     #[cfg(feature = "codec")]
     #[arg(long, default_value_t)]
     codec: pager::Codec,
+    /// Print one line of JSON, and no summary.
+    #[arg(long)]
+    json: bool,
     /// Encrypt what goes to scratch files, the only place then.
     #[cfg(feature = "encryption")]
     #[arg(long)]
@@ -106,7 +109,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         check::read_back(&pager, &plan, sorted, progress)
     })?;
 
-    report.print(&Summary {
+    let summary = Summary {
         pager: &pager,
         scale: options.scale,
         rows: runs.digest.rows,
@@ -114,7 +117,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
         budget_bytes: plan.budget_bytes,
         pager_bytes: plan.pager_bytes,
         buffer_bytes: plan.buffer_bytes().max(merge_plan.buffer_bytes()),
-    })?;
+    };
+    if options.json {
+        output.compare(&runs.digest)?;
+        return Ok(pager_tool::print_json(
+            &report.json(&summary, &runs.digest),
+        )?);
+    }
+    report.print(&summary)?;
     output.compare(&runs.digest)?;
     Ok(pager_tool::print("check: ok")?)
 }

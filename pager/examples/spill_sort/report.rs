@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pager::{BackendKind, Pager};
 use pager_tool::{OutputError, print};
 
+use crate::digest::Digest;
 use crate::table::{COLUMN_COUNT, ROW_BYTES};
 
 /// Progress of one phase in rows; drawn on a terminal only.
@@ -64,6 +65,29 @@ impl Report {
         self.phases.push((name, start.elapsed()));
         progress.0.finish_and_clear();
         result
+    }
+
+    /// The figures for a program: what was sorted, and how long it took until it was stored in
+    /// order, and until it was read back and right.
+    pub(crate) fn json(&self, summary: &Summary<'_>, rows: &Digest) -> serde_json::Value {
+        let seconds = |phases: &[(&str, Duration)]| {
+            let times = phases.iter().map(|(_, time)| *time);
+            times.sum::<Duration>().as_secs_f64()
+        };
+        let (sort, check) = self.phases.split_at(self.phases.len().saturating_sub(1));
+        let stats = summary.pager.stats();
+        serde_json::json!({
+            "engine": format!("pager, {}", stats.active),
+            "scale": summary.scale,
+            "limit_bytes": summary.budget_bytes,
+            "rows": rows.rows,
+            "rows_digest": rows.to_string(),
+            "sort_s": seconds(sort),
+            "check_s": seconds(check),
+            "peak_rss_bytes": peak_rss_bytes(),
+            "paged_out_bytes": stats.total.paged_out_bytes,
+            "verified": true,
+        })
     }
 
     pub(crate) fn print(&self, summary: &Summary<'_>) -> Result<(), OutputError> {

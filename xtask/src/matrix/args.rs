@@ -2,10 +2,11 @@
 //!
 //! Guarantees that what is not said is what the suite says. Refuses sizes that no chain has.
 
-use super::cell::Bench;
+use super::cell::{Bench, Programs};
+use super::extra::{self, Extra, Part};
 use super::host::Host;
 use super::journal::Settings;
-use super::plan::{Axes, Backend, Data, Preset, Share};
+use super::plan::{self, Axes, Backend, Cell, Data, Preset, Share};
 use super::suite::Suite;
 use crate::cargo;
 use crate::size::Size;
@@ -52,10 +53,19 @@ pub(crate) struct Args {
     /// Only these caps, as shares of the working set [default: none,1/2,1/4; quick: none,1/4; full: down to 1/16].
     #[arg(long, value_delimiter = ',', value_name = "none|1/N")]
     cap: Vec<Share>,
+    /// Only these parts of the suite.
+    #[arg(long, value_delimiter = ',')]
+    part: Vec<Part>,
+    /// Where DuckDB's module for Python is, as `pip install --target DIR duckdb` leaves it.
+    #[arg(long, value_name = "DIR")]
+    duckdb: Option<PathBuf>,
+    /// Little of what is beside the merge, and small: as long as it takes to see that it works.
+    #[arg(skip)]
+    small: bool,
     /// Only these kinds of data.
     #[arg(long, value_delimiter = ',')]
     data: Vec<Data>,
-    /// Size of each of the two chains in GiB [default: 0.5; quick: 0.125; full: 2].
+    /// Size of each of the two chains in GiB [default: 0.375; quick: 0.125; full: 2].
     #[arg(long, value_name = "F")]
     chain_gib: Option<f64>,
     /// Prefetch distance of all but the published strategies, in pairs of chunks.
@@ -89,6 +99,9 @@ impl Args {
             preset: Vec::new(),
             threads: Vec::new(),
             cap: Vec::new(),
+            part: Vec::new(),
+            small: false,
+            duckdb: None,
             data: Vec::new(),
             chain_gib: None,
             lookahead: 4,
@@ -102,22 +115,76 @@ impl Args {
     pub(crate) fn tiny(out: &Path, provision_swap: Option<Size>) -> Self {
         Self {
             data: vec![Data::Random],
+            small: true,
             ..Self::quick(out, provision_swap)
         }
     }
 
-    /// Where `merge` and `ceiling` are, built if need be.
-    pub(super) fn programs(&self) -> anyhow::Result<[PathBuf; 2]> {
-        let names = ["merge", "ceiling"];
+    /// Where the programs are, built if need be.
+    pub(super) fn programs(&self) -> anyhow::Result<Programs> {
         if let Some(dir) = &self.binaries {
-            return Ok(names.map(|name| dir.join(name)));
+            return Programs::find(|name| Ok(dir.join(name)));
         }
         let built = cargo::executables(&["build", "--release", "-p", "pager-bench", "--bins"])?;
-        let find = |name: &str| {
+        Programs::find(|name| {
             let found = built.get(name).cloned();
             found.with_context(|| format!("pager-bench has no {name}"))
-        };
-        Ok([find(names[0])?, find(names[1])?])
+        })
+    }
+
+    /// What is measured beside the merge. Programs of an older version have not got it all.
+    pub(super) fn extras(&self, programs: &Programs) -> Vec<Extra> {
+        let mut extras = extra::plan(self.suite, &self.parts(), &self.axes().backends);
+        extras.retain(|extra| {
+            let program = programs.of(*extra);
+            // What was just built is there.
+            self.binaries.is_none() || program.exists()
+        });
+        if self.small {
+            extra::shrink(&mut extras);
+        }
+        extras
+    }
+
+    /// The cells of the merge, those of the published headline at the end.
+    pub(super) fn cells(&self) -> Vec<Cell> {
+        if !self.parts().contains(&Part::Merge) {
+            return Vec::new();
+        }
+        let mut cells = plan::plan(&self.axes());
+        if let Some(headline) = self.suite.headline() {
+            let more = plan::plan(&self.narrowed(headline));
+            let new: Vec<Cell> = more.into_iter().filter(|it| !cells.contains(it)).collect();
+            cells.extend(new);
+        }
+        cells
+    }
+
+    /// What of these axes is asked for.
+    fn narrowed(&self, axes: Axes) -> Axes {
+        fn keep<T: Clone + PartialEq>(given: &[T], mut all: Vec<T>) -> Vec<T> {
+            all.retain(|it| given.is_empty() || given.contains(it));
+            all
+        }
+        Axes {
+            backends: keep(&self.backend, axes.backends),
+            presets: keep(&self.preset, axes.presets),
+            threads: keep(&self.threads, axes.threads),
+            caps: keep(&self.cap, axes.caps),
+            data: keep(&self.data, axes.data),
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        if self.part.is_empty() {
+            return Part::ALL.to_vec();
+        }
+        self.part.clone()
+    }
+
+    /// How often what is beside the merge is measured.
+    pub(super) fn extra_rounds(&self) -> u32 {
+        self.suite.extra_repeat().min(self.rounds())
     }
 
     pub(super) fn axes(&self) -> Axes {
@@ -150,7 +217,7 @@ impl Args {
         }
     }
 
-    pub(super) fn bench(&self, merge: PathBuf, has_swap: bool) -> anyhow::Result<Bench> {
+    pub(super) fn bench(&self, programs: Programs, has_swap: bool) -> anyhow::Result<Bench> {
         let chain_gib = self.chain_gib.unwrap_or_else(|| self.suite.chain_gib());
         ensure!(
             chain_gib > 0.0 && chain_gib <= 1024.0,
@@ -160,13 +227,14 @@ impl Args {
             .timeout
             .map_or_else(|| self.suite.timeout(), Duration::from_secs);
         Ok(Bench {
-            merge,
+            programs,
             chain_gib,
             scratch: self.scratch.clone(),
             verify: self.verify,
             timeout,
             has_swap,
             lookahead: self.lookahead,
+            duckdb: self.duckdb.clone(),
         })
     }
 }
@@ -174,13 +242,35 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::super::plan;
-    use super::Args;
+    use super::{Args, Programs};
     use clap::{Args as _, FromArgMatches};
 
     fn parse(args: &[&str]) -> Args {
         let command = Args::augment_args(clap::Command::new("bench-matrix"));
         let given = [&["bench-matrix"], args].concat();
         Args::from_arg_matches(&command.get_matches_from(given)).unwrap()
+    }
+
+    fn programs() -> Programs {
+        Programs::find(|name| Ok(name.into())).unwrap()
+    }
+
+    #[test]
+    fn parts_of_a_suite_can_be_had_alone() {
+        let counts = |args: &[&str]| {
+            let args = parse(args);
+            (args.cells().len(), args.extras(&programs()).len())
+        };
+        let (cells, extras) = counts(&["--suite", "quick"]);
+        assert_eq!(counts(&["--suite", "quick", "--part", "merge"]), (cells, 0));
+        assert_eq!(
+            counts(&["--suite", "quick", "--part", "sort,growth"]),
+            (0, extras)
+        );
+        assert_eq!(
+            counts(&["--suite", "quick", "--part", "sort", "--backend", "file"]),
+            (0, 6)
+        );
     }
 
     #[test]
@@ -213,10 +303,10 @@ mod tests {
     fn a_chain_of_no_size_is_refused() {
         for bad in ["0", "-1", "nan", "inf", "1e9"] {
             let args = parse(&[&format!("--chain-gib={bad}")]);
-            assert!(args.bench("merge".into(), false).is_err(), "{bad}");
+            assert!(args.bench(programs(), false).is_err(), "{bad}");
         }
         let quick = parse(&["--suite", "quick"]);
-        let bench = quick.bench("merge".into(), true).unwrap();
+        let bench = quick.bench(programs(), true).unwrap();
         assert_eq!(bench.working_set_bytes(), 256 << 20);
     }
 }

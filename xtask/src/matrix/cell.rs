@@ -3,8 +3,11 @@
 //! Guarantees a record whatever happens to the child. Refuses to hide that a cell ran without the
 //! cap or the swap that it was meant to have.
 
+use super::extra::{Extra, ExtraRecord};
+use super::job::Engine;
 use super::plan::{Cell, Preset, name};
 use super::record::{Outcome, Record};
+use super::run;
 use crate::cgroup::Cap;
 use crate::child::{self, End};
 use crate::size::Size;
@@ -13,12 +16,46 @@ use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// The programs that a matrix runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) merge: PathBuf,
+    pub(crate) ceiling: PathBuf,
+    pub(crate) growth: PathBuf,
+    pub(crate) sort: PathBuf,
+    pub(crate) spill_sort: PathBuf,
+}
+
+impl Programs {
+    /// All of them in one directory.
+    pub(crate) fn find(
+        mut find: impl FnMut(&str) -> anyhow::Result<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            merge: find("merge")?,
+            ceiling: find("ceiling")?,
+            growth: find("growth")?,
+            sort: find("sort")?,
+            spill_sort: find("spill_sort")?,
+        })
+    }
+
+    /// The one that measures this.
+    pub(crate) fn of(&self, extra: Extra) -> &Path {
+        match extra {
+            Extra::Growth(_) => &self.growth,
+            Extra::Sort(job) if job.engine.backend().is_some() => &self.spill_sort,
+            Extra::Sort(_) => &self.sort,
+        }
+    }
+}
 
 /// What all cells of a matrix share.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    pub(crate) merge: PathBuf,
+    pub(crate) programs: Programs,
     pub(crate) chain_gib: f64,
     pub(crate) scratch: PathBuf,
     pub(crate) verify: bool,
@@ -26,6 +63,8 @@ pub(crate) struct Bench {
     pub(crate) has_swap: bool,
     /// Prefetch distance of all but the published strategies, which have none.
     pub(crate) lookahead: u32,
+    /// Where DuckDB's module for Python is, if it is not where Python looks.
+    pub(crate) duckdb: Option<PathBuf>,
 }
 
 impl Bench {
@@ -78,44 +117,97 @@ impl Bench {
                 budget_bytes(cap_bytes).to_string().into(),
             ]);
         }
-        let argv = child::ends_with_us(argv);
-        let mut command = match &cap {
-            Some(cap) => cap.command(&argv),
-            None => {
-                let mut command = Command::new(&argv[0]);
-                command.args(&argv[1..]);
-                command
-            }
-        };
-        let deadline = Instant::now().checked_add(self.timeout);
-        let ran = child::output(&mut command, deadline).context("cannot run merge")?;
-        match ran.end {
-            End::Interrupted => {}
-            End::TimedOut => {
-                record.outcome = Outcome::TimedOut;
-                record.error = Some(format!("took longer than {} s", self.timeout.as_secs()));
-            }
-            End::Exited(status) => {
-                let code = child::exit_code(status);
-                record.exit_code = Some(code);
-                if code == 0 {
-                    record.merge = parse(&ran.stdout)?;
-                    record.outcome = Outcome::Ok;
-                    record.error = None;
-                } else if cap.is_some_and(|cap| cap.oom_kills() > 0) {
-                    record.outcome = Outcome::OutOfMemory;
-                    record.error = Some("killed by the memory cap".to_owned());
-                } else {
-                    record.outcome = Outcome::Failed;
-                    record.error = Some(format!("exit code {code}: {}", ran.stderr.trim()));
-                }
-            }
-        }
+        let ran = run::program(argv, &[], cap.as_ref(), self.timeout)?;
+        record.outcome = ran.outcome;
+        record.exit_code = ran.exit_code;
+        record.error = ran.error;
+        record.merge = ran.figures;
         Ok(())
     }
 
+    /// A record of an extra that was not run.
+    pub(crate) fn blank_extra(&self, extra: Extra, round: u32, why: &str) -> ExtraRecord {
+        ExtraRecord {
+            extra,
+            round,
+            uncapped: false,
+            no_swap: extra.uses_swap() && !self.has_swap,
+            outcome: Outcome::NotRun,
+            exit_code: None,
+            error: Some(why.to_owned()),
+            figures: Map::new(),
+        }
+    }
+
+    /// Runs what is measured beside the merge.
+    pub(crate) fn run_extra(&self, extra: Extra, round: u32) -> ExtraRecord {
+        let mut record = self.blank_extra(extra, round, "interrupted");
+        let cap = extra
+            .cap_bytes()
+            .map(|bytes| Cap::new(Size::from_bytes(bytes)).ok());
+        record.uncapped = matches!(cap, Some(None));
+        let (argv, envs) = self.extra_argv(extra);
+        match run::program(argv, &envs, cap.flatten().as_ref(), self.timeout) {
+            Ok(ran) => {
+                record.outcome = ran.outcome;
+                record.exit_code = ran.exit_code;
+                record.error = ran.error;
+                record.figures = ran.figures;
+            }
+            Err(error) => {
+                record.outcome = Outcome::Failed;
+                record.error = Some(format!("{error:#}"));
+            }
+        }
+        record
+    }
+
+    fn extra_argv(&self, extra: Extra) -> (Vec<OsString>, Vec<(&'static str, OsString)>) {
+        let mut envs = Vec::new();
+        let mut argv: Vec<OsString> = match extra {
+            Extra::Growth(point) => {
+                let mut argv = vec![self.programs.of(extra).into()];
+                argv.extend(point.args());
+                argv
+            }
+            Extra::Sort(job) => {
+                let limit = format!("{}B", job.limit_bytes);
+                let scale = job.scale.to_string();
+                let mut argv: Vec<OsString> = match job.engine.backend() {
+                    Some(backend) => {
+                        let codec = if job.engine == Engine::PagerCodec {
+                            "auto"
+                        } else {
+                            "off"
+                        };
+                        let options =
+                            ["--backend", &name(&backend), "--codec", codec].map(OsString::from);
+                        let mut argv = vec![self.programs.of(extra).into()];
+                        argv.extend(options);
+                        argv.extend(["--budget".into(), limit.into()]);
+                        argv
+                    }
+                    None => {
+                        let mut argv = vec![self.programs.of(extra).into()];
+                        let engine = name(&job.engine);
+                        argv.extend(["--engine", &engine, "--limit", &limit].map(OsString::from));
+                        argv
+                    }
+                };
+                argv.extend(["--scale".into(), scale.into()]);
+                if let Some(duckdb) = &self.duckdb {
+                    envs.push(("PYTHONPATH", duckdb.clone().into_os_string()));
+                }
+                argv
+            }
+        };
+        argv.extend(["--scratch".into(), self.scratch.clone().into_os_string()]);
+        argv.push("--json".into());
+        (argv, envs)
+    }
+
     fn argv(&self, cell: Cell) -> Vec<OsString> {
-        let mut argv = vec![self.merge.clone().into_os_string()];
+        let mut argv = vec![self.programs.merge.clone().into_os_string()];
         let mut option = |name: &str, value: &str| argv.extend([name.into(), value.into()]);
         option("--backend", &name(&cell.backend));
         let (preset, codec, lookahead) = match cell.preset {
@@ -162,26 +254,20 @@ pub(crate) fn ceiling(binary: &Path, scratch: &Path, gib: f64) -> anyhow::Result
         End::Exited(_) => anyhow::bail!("{}", ran.stderr.trim()),
         End::Interrupted | End::TimedOut => anyhow::bail!("interrupted"),
     }
-    parse(&ran.stdout)?
+    run::parse(&ran.stdout)?
         .get("ceiling_gib_s")
         .and_then(Value::as_f64)
         .context("no ceiling_gib_s in what ceiling printed")
 }
 
-/// The last line that is a JSON object.
-fn parse(stdout: &str) -> anyhow::Result<Map<String, Value>> {
-    stdout
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str(line).ok())
-        .context("no line of JSON was printed")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::extra::{Extra, Part, plan};
+    use super::super::job::Engine;
     use super::super::plan::{Backend, Cell, Data, Preset};
     use super::super::record::Outcome;
-    use super::{Bench, budget_bytes, parse};
+    use super::super::suite::Suite;
+    use super::{Bench, Programs, budget_bytes};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
@@ -200,16 +286,18 @@ mod tests {
     /// A bench whose `merge` is a shell script.
     fn bench(dir: &Path, script: &str) -> Bench {
         let merge = dir.join("merge");
+        let programs = Programs::find(|_| Ok(merge.clone())).unwrap();
         fs::write(&merge, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&merge, fs::Permissions::from_mode(0o700)).unwrap();
         Bench {
-            merge,
+            programs,
             chain_gib: 0.125,
             scratch: "/var/tmp".into(),
             verify: true,
             timeout: Duration::from_secs(20),
             has_swap: false,
             lookahead: 4,
+            duckdb: Some("/some/where".into()),
         }
     }
 
@@ -229,6 +317,33 @@ mod tests {
             assert!(argv.iter().any(|a| a == "--verify"));
         }
         assert_eq!(bench.working_set_bytes(), 256 << 20);
+    }
+
+    #[test]
+    fn each_extra_is_run_by_its_program_with_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bench = bench(dir.path(), "");
+        bench.programs = Programs::find(|name| Ok(name.into())).unwrap();
+        let mut programs = Vec::new();
+        for extra in plan(Suite::Quick, &Part::ALL, &Backend::ALL) {
+            let (argv, envs) = bench.extra_argv(extra);
+            let has = |word: &str| argv.iter().any(|a| a == word);
+            assert!(has("--json") && has("--scratch"));
+            if let Extra::Sort(job) = extra {
+                let limit = if job.engine.backend().is_some() {
+                    "--budget"
+                } else {
+                    "--limit"
+                };
+                let at = argv.iter().position(|a| a == limit).unwrap() + 1;
+                assert_eq!(argv[at], "67108864B");
+                assert_eq!(envs, [("PYTHONPATH", "/some/where".into())]);
+                assert_eq!(has("auto"), job.engine == Engine::PagerCodec);
+            }
+            programs.push(argv[0].clone());
+        }
+        programs.dedup();
+        assert_eq!(programs, ["spill_sort", "sort", "growth"]);
     }
 
     #[test]
@@ -258,12 +373,5 @@ mod tests {
         assert_eq!(budget_bytes(1 << 30), 128 << 20);
         assert_eq!(budget_bytes(256 << 20), 64 << 20);
         assert_eq!(budget_bytes(64 << 20), 16 << 20);
-    }
-
-    #[test]
-    fn the_last_json_object_counts() {
-        assert!(parse("").is_err());
-        assert!(parse("[1]").is_err());
-        assert_eq!(parse("hello\n{\"a\":1}\n{\"a\":2}\nbye").unwrap()["a"], 2);
     }
 }

@@ -5,6 +5,7 @@
 //! round, since devices drift. Refuses to judge by a threshold, and where there are too few pairs
 //! for any test.
 
+use super::extra::ExtraRecord;
 use super::journal::Ceiling;
 use super::plan::{Backend, Preset};
 use super::record::{Outcome, Record};
@@ -24,6 +25,9 @@ const LEVEL: f64 = 0.05;
 pub(crate) struct Measured {
     pub(crate) ceilings: Vec<Ceiling>,
     pub(crate) runs: Vec<Record>,
+    /// Growth and whole jobs; a matrix of an older version has none.
+    #[serde(default)]
+    pub(crate) extras: Vec<ExtraRecord>,
 }
 
 impl Measured {
@@ -177,6 +181,7 @@ mod tests {
             ..paged(record(Some(preset), Some(device * through)), 1.0, 1.0)
         };
         Measured {
+            extras: Vec::new(),
             ceilings: rounds
                 .clone()
                 .map(|round| Ceiling {

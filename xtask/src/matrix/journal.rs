@@ -4,6 +4,8 @@
 //! interruption of any kind, `kill -9` included, costs the run that was under way and no other.
 //! Refuses to go on with what was measured under other settings or by other programs.
 
+use super::compare::Measured;
+use super::extra::{Extra, ExtraRecord};
 use super::plan::Cell;
 use super::record::Record;
 use super::suite::Suite;
@@ -38,6 +40,7 @@ enum Line {
     Settings(Settings),
     Ceiling(Ceiling),
     Run(Box<Record>),
+    Extra(Box<ExtraRecord>),
 }
 
 /// The file, and what it holds.
@@ -45,6 +48,7 @@ enum Line {
 pub(crate) struct Journal {
     file: File,
     records: Vec<Record>,
+    extras: Vec<ExtraRecord>,
     ceilings: Vec<Ceiling>,
 }
 
@@ -68,6 +72,7 @@ impl Journal {
         let mut journal = Self {
             file,
             records: Vec::new(),
+            extras: Vec::new(),
             ceilings: Vec::new(),
         };
         journal.write(&Line::Settings(settings.clone()))?;
@@ -86,6 +91,7 @@ impl Journal {
         let mut journal = Self {
             file: file.with_context(cannot)?,
             records: Vec::new(),
+            extras: Vec::new(),
             ceilings: Vec::new(),
         };
         let mut found = None;
@@ -98,7 +104,8 @@ impl Journal {
                 Line::Settings(settings) => found = Some(settings),
                 Line::Ceiling(ceiling) => journal.ceilings.push(ceiling),
                 Line::Run(record) if record.is_final() => journal.records.push(*record),
-                Line::Run(_) => {}
+                Line::Extra(record) if record.is_final() => journal.extras.push(*record),
+                Line::Run(_) | Line::Extra(_) => {}
             }
         }
         let found = found.with_context(|| format!("{} has no settings", path.display()))?;
@@ -126,6 +133,19 @@ impl Journal {
         Ok(())
     }
 
+    /// Adds what was measured beside the merge.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn add_extra(&mut self, record: ExtraRecord) -> anyhow::Result<()> {
+        let line = Line::Extra(Box::new(record));
+        self.write(&line)?;
+        if let Line::Extra(record) = line {
+            self.extras.push(*record);
+        }
+        Ok(())
+    }
+
     /// Adds what the device gave.
     ///
     /// # Errors
@@ -148,19 +168,30 @@ impl Journal {
         records.any(|record| record.cell == cell && record.round == round)
     }
 
+    /// Whether that has ended.
+    pub(crate) fn has_extra(&self, extra: Extra, round: u32) -> bool {
+        let mut extras = self.extras.iter();
+        extras.any(|record| record.extra == extra && record.round == round)
+    }
+
     /// Whether the device was measured in that round.
     pub(crate) fn has_ceiling(&self, round: u32) -> bool {
         self.ceilings.iter().any(|ceiling| ceiling.round == round)
     }
 
     /// All of it.
-    pub(crate) fn into_parts(self) -> (Vec<Record>, Vec<Ceiling>) {
-        (self.records, self.ceilings)
+    pub(crate) fn into_measured(self) -> Measured {
+        Measured {
+            ceilings: self.ceilings,
+            runs: self.records,
+            extras: self.extras,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::extra::tests::extras;
     use super::super::plan::Preset;
     use super::super::record::tests::record;
     use super::super::suite::Suite;
@@ -202,10 +233,14 @@ mod tests {
         assert!(!resumed.has(failed.cell, 1), "what failed is tried again");
         assert!(resumed.has_ceiling(1) && !resumed.has_ceiling(2));
         resumed.add(failed).unwrap();
+        let extra = extras().remove(0);
+        resumed.add_extra(extra.clone()).unwrap();
         let again = Journal::resume(dir.path(), &settings()).unwrap();
-        let (records, ceilings) = again.into_parts();
-        assert_eq!((records.len(), ceilings), (1, vec![ceiling]));
-        assert_eq!(records[0].number("through_gib_s"), Some(1.0));
+        assert!(again.has_extra(extra.extra, 1) && !again.has_extra(extra.extra, 2));
+        let measured = again.into_measured();
+        assert_eq!((measured.runs.len(), measured.ceilings), (1, vec![ceiling]));
+        assert_eq!(measured.extras[0].number("out_s"), extra.number("out_s"));
+        assert_eq!(measured.runs[0].number("through_gib_s"), Some(1.0));
     }
 
     #[test]

@@ -10,7 +10,11 @@
 //! args         what is asked for
 //! suite        what is measured where nothing else is said
 //! plan         which cells there are, and in which order
-//! cell         one run of one cell
+//! growth       the points of the curves of growth
+//! job          whole jobs: a sort, by whom
+//! extra        both of them, beside the cells of the merge
+//! run          one program, to its end
+//! cell         one run of one cell, or of what is beside them
 //! record       what came of a run
 //! journal      what has been measured so far, on the disk
 //! summary      what the runs of a cell say together
@@ -24,11 +28,15 @@
 mod args;
 mod cell;
 mod compare;
+mod extra;
+mod growth;
 mod host;
+mod job;
 mod journal;
 mod plan;
 mod record;
 mod report;
+mod run;
 mod scratch;
 mod signed_rank;
 mod suite;
@@ -43,20 +51,21 @@ use anyhow::Context;
 pub(crate) use args::Args;
 use cell::Bench;
 use compare::Measured;
+use extra::Extra;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Ceiling, Journal};
 use pager_tool::{print, warn};
 use plan::Cell;
 use scratch::Scratch;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Runs the matrix and returns the exit code: 0 only when every cell has its result.
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     // Before anything is measured, so that a wrong name costs nothing.
     let old = args.compare.as_deref().map(Measured::read).transpose()?;
-    let [merge, ceiling] = args.programs()?;
+    let programs = args.programs()?;
     cgroup::sweep();
 
     let swap = args
@@ -66,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
     // Dropped before the swap, and after the last cell has ended.
     let scratch = Scratch::new(&args.scratch)?;
-    let mut bench = args.bench(merge, swap.is_some() || swap::any_active(&swaps))?;
+    let mut bench = args.bench(programs, swap.is_some() || swap::any_active(&swaps))?;
     bench.scratch = scratch.path().to_owned();
     let host = host::Host::describe(&args.scratch);
     let settings = args.settings(&bench, &host);
@@ -81,9 +90,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     };
     let matrix = Matrix {
         bench: &bench,
-        ceiling: &ceiling,
-        cells: plan::plan(&args.axes()),
+        cells: args.cells(),
+        extras: args.extras(&bench.programs),
         rounds: args.rounds(),
+        extra_rounds: args.extra_rounds(),
         deadline: args.suite.time().map(|time| Instant::now() + time),
     };
     matrix.tell_if_uncapped();
@@ -102,7 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     let report = report::Report::new(&host, &conditions, &new, &changes);
     let json = serde_json::json!({
         "host": host, "settings": settings, "conditions": conditions, "changes": changes,
-        "ceilings": new.ceilings, "runs": new.runs,
+        "ceilings": new.ceilings, "runs": new.runs, "extras": new.extras,
     });
     fs::write(
         out.join("results.json"),
@@ -113,6 +123,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     print(report.terminal().trim_end())?;
     print(format_args!("written to {}", out.display()))?;
 
+    let failed_extras = new.extras.iter().filter(|it| it.is_failure()).count();
     let failed = summaries.iter().filter(|cell| cell.is_failure()).count();
     if interrupt::requested() {
         warn(format_args!("go on with --resume {}", out.display()));
@@ -121,7 +132,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     if failed > 0 {
         warn(format_args!("{failed} of {} cells failed", summaries.len()));
     }
-    Ok(u8::from(failed > 0))
+    if failed_extras > 0 {
+        warn(format_args!("{failed_extras} runs beside the merge failed"));
+    }
+    Ok(u8::from(failed > 0 || failed_extras > 0))
 }
 
 /// A directory of this moment.
@@ -134,10 +148,11 @@ fn default_out() -> PathBuf {
 #[derive(Debug)]
 struct Matrix<'a> {
     bench: &'a Bench,
-    /// The program that measures the device.
-    ceiling: &'a Path,
     cells: Vec<Cell>,
+    extras: Vec<Extra>,
     rounds: u32,
+    /// Of these, the first ones have the extras too.
+    extra_rounds: u32,
     deadline: Option<Instant>,
 }
 
@@ -155,7 +170,8 @@ impl Matrix<'_> {
     /// Every cell once in each round, every other round backwards, so that a machine that becomes
     /// slower does so for all.
     fn run(&self, mut journal: Journal) -> anyhow::Result<Measured> {
-        let bar = bar(self.cells.len() * self.rounds as usize);
+        let extras = self.extras.len() * self.extra_rounds as usize;
+        let bar = bar(self.cells.len() * self.rounds as usize + extras);
         for round in 1..=self.rounds {
             self.measure_device(&mut journal, round)?;
             let mut cells = self.cells.clone();
@@ -168,20 +184,57 @@ impl Matrix<'_> {
                 }
                 bar.inc(1);
             }
+            // Before the next round: where time runs out, it is the last round that has none.
+            if round <= self.extra_rounds {
+                self.run_extras(&mut journal, round, &bar)?;
+            }
         }
         bar.finish_and_clear();
-        let (mut runs, ceilings) = journal.into_parts();
+        let mut measured = journal.into_measured();
         // What was resumed comes in the order of the plan, as if it had run through.
         let place = |cell| self.cells.iter().position(|planned| *planned == cell);
-        runs.sort_by_key(|run| (run.round, place(run.cell)));
-        Ok(Measured { ceilings, runs })
+        measured
+            .runs
+            .sort_by_key(|run| (run.round, place(run.cell)));
+        Ok(measured)
+    }
+
+    fn run_extras(
+        &self,
+        journal: &mut Journal,
+        round: u32,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
+        for &extra in &self.extras {
+            if !journal.has_extra(extra, round) {
+                let record = match self.has_to_stop() {
+                    Some(why) => self.bench.blank_extra(extra, round, why),
+                    None => {
+                        bar.set_message(format!("round {round}: {extra}"));
+                        self.bench.run_extra(extra, round)
+                    }
+                };
+                if bar.is_hidden() {
+                    let (done, all) = (bar.position() + 1, bar.length().unwrap_or(0));
+                    let notes = record.notes();
+                    warn(format_args!("{done}/{all} round {round}, {extra}: {notes}"));
+                }
+                journal.add_extra(record)?;
+            }
+            bar.inc(1);
+        }
+        Ok(())
     }
 
     fn measure_device(&self, journal: &mut Journal, round: u32) -> anyhow::Result<()> {
         if journal.has_ceiling(round) || self.has_to_stop().is_some() {
             return Ok(());
         }
-        match cell::ceiling(self.ceiling, &self.bench.scratch, self.bench.chain_gib) {
+        match cell::ceiling(
+            &self.bench.programs.ceiling,
+            &self.bench.scratch,
+            self.bench.chain_gib,
+        ) {
             Ok(gib_s) => journal.add_ceiling(Ceiling { round, gib_s }),
             Err(error) => {
                 warn(format_args!("ceiling: {error:#}"));

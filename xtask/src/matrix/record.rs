@@ -26,6 +26,16 @@ pub(crate) enum Outcome {
     NotRun,
 }
 
+impl Outcome {
+    /// Whether what ended so need not be repeated: it has ended as it will.
+    pub(crate) fn is_final(self) -> bool {
+        match self {
+            Self::Ok | Self::OutOfMemory | Self::TimedOut => true,
+            Self::Failed | Self::NotRun => false,
+        }
+    }
+}
+
 /// One run's result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -56,10 +66,7 @@ impl Record {
 
     /// Whether the run need not be repeated: it has ended as it will.
     pub(crate) fn is_final(&self) -> bool {
-        match self.outcome {
-            Outcome::Ok | Outcome::OutOfMemory | Outcome::TimedOut => true,
-            Outcome::Failed | Outcome::NotRun => false,
-        }
+        self.outcome.is_final()
     }
 
     /// Bytes that left memory while the chains were built and merged: for files what this

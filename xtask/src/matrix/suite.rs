@@ -48,11 +48,27 @@ impl Suite {
         }
     }
 
+    /// What of the published measurement, its shares of memory and threads on either backend, the
+    /// axes leave out.
+    pub(crate) fn headline(self) -> Option<Axes> {
+        match self {
+            // Quick has a quarter on one thread, and full has all of it.
+            Self::Quick | Self::Full => None,
+            Self::Standard => Some(Axes {
+                backends: vec![Backend::Swap, Backend::File],
+                presets: vec![Preset::Seed, Preset::Fast],
+                threads: vec![1, 2, 4],
+                caps: [2, 4, 8].map(Share::one_in).to_vec(),
+                data: vec![Data::Random],
+            }),
+        }
+    }
+
     /// GiB of each of the two chains.
     pub(crate) fn chain_gib(self) -> f64 {
         match self {
             Self::Quick => 0.125,
-            Self::Standard => 0.5,
+            Self::Standard => 0.375,
             Self::Full => 2.0,
         }
     }
@@ -62,6 +78,14 @@ impl Suite {
         match self {
             Self::Quick | Self::Standard => 3,
             Self::Full => 5,
+        }
+    }
+
+    /// How often whole jobs and the points of the curves are measured, in the first rounds.
+    pub(crate) fn extra_repeat(self) -> u32 {
+        match self {
+            Self::Quick | Self::Standard => 1,
+            Self::Full => 3,
         }
     }
 

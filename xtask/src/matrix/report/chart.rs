@@ -3,7 +3,7 @@
 //! Guarantees colours out of a fixed set, which [`DARK`] has a counterpart for: a page swaps them
 //! by rules on the attributes. Refuses fonts of its own: text stays text.
 
-use super::figure::{Family, Figure, Mark, Row, Series, Shape, number};
+use super::figure::{CurvePoint, Family, Figure, Mark, Row, Series, Shape, number};
 use anyhow::anyhow;
 use plotters::chart::MeshStyle;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
@@ -84,7 +84,7 @@ pub(super) fn svg(figure: &Figure) -> Result<String> {
         Shape::Bars { rows, .. } | Shape::Stacked { rows } | Shape::Points { rows } => {
             ROW * u32::try_from(rows.len().max(1))?
         }
-        Shape::Lines { .. } => 220,
+        Shape::Lines { .. } | Shape::Curves { .. } => 220,
     };
     let size = (WIDTH, legend_height + body + AXIS + 2 * MARGIN);
     {
@@ -96,6 +96,7 @@ pub(super) fn svg(figure: &Figure) -> Result<String> {
             Shape::Stacked { rows } => stacked(&below, figure, rows)?,
             Shape::Points { rows } => points(&below, figure, rows)?,
             Shape::Lines { series, marks } => lines(&below, figure, series, marks)?,
+            Shape::Curves { points } => curves(&below, figure, points)?,
         }
         area.present().map_err(failed)?;
     }
@@ -127,7 +128,19 @@ fn legend(figure: &Figure) -> Vec<(&str, RGBColor)> {
                 .chain(marks)
                 .collect()
         }
+        Shape::Curves { points } => names(points).into_iter().zip(SERIES).collect(),
     }
+}
+
+/// The curves, in the order in which they come.
+fn names(points: &[CurvePoint]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for point in points {
+        if !names.contains(&point.series.as_str()) {
+            names.push(&point.series);
+        }
+    }
+    names
 }
 
 fn draw_legend(area: &Area<'_>, entries: &[(&str, RGBColor)]) -> Result {
@@ -277,14 +290,7 @@ fn stacked(area: &Area<'_>, figure: &Figure, rows: &[Row]) -> Result {
 
 fn points(area: &Area<'_>, figure: &Figure, rows: &[Row]) -> Result {
     let values = rows.iter().flat_map(|row| row.values.iter().copied());
-    let positive: Vec<f64> = values.filter(|v| *v > 0.0).collect();
-    let least = positive.iter().copied().fold(1.0, f64::min);
-    let most = positive.iter().copied().fold(least * 10.0, f64::max);
-    // Whole decades.
-    let ends = (
-        10f64.powf(least.log10().floor()),
-        10f64.powf(most.log10().ceil()),
-    );
+    let ends = decades(values.chain([1.0]));
     let mut chart = rows_chart(area, figure, (ends.0..ends.1).log_scale(), rows.len())?;
     for (top, row) in placed(rows) {
         label(&mut chart, row, ends.0, top)?;
@@ -300,6 +306,51 @@ fn points(area: &Area<'_>, figure: &Figure, rows: &[Row]) -> Result {
         chart.draw_series([line]).map_err(failed)?;
         let dots = places.into_iter().zip(SERIES);
         let dots = dots.map(|(place, color)| Circle::new(place, 4, color.filled()));
+        chart.draw_series(dots).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The whole decades that positive values lie in.
+fn decades(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let positive: Vec<f64> = values.filter(|v| *v > 0.0 && v.is_finite()).collect();
+    let least = positive.iter().copied().reduce(f64::min).unwrap_or(1.0);
+    let most = positive.iter().copied().fold(least * 1.01, f64::max);
+    (
+        10f64.powf(least.log10().floor()),
+        10f64.powf(most.log10().ceil()),
+    )
+}
+
+fn curves(area: &Area<'_>, figure: &Figure, points: &[CurvePoint]) -> Result {
+    let right = decades(points.iter().map(|point| point.at));
+    let up = decades(
+        points
+            .iter()
+            .filter_map(|point| point.values.first().copied()),
+    );
+    let mut chart = ChartBuilder::on(area)
+        .margin(MARGIN)
+        .margin_right(2 * MARGIN)
+        .x_label_area_size(AXIS)
+        .y_label_area_size(58)
+        .build_cartesian_2d((right.0..right.1).log_scale(), (up.0..up.1).log_scale())
+        .map_err(failed)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.y_labels(5)
+        .y_desc(figure.unit)
+        .y_label_formatter(&|value| number(*value));
+    draw_mesh(&mut mesh, figure.columns[0])?;
+    for (name, color) in names(points).into_iter().zip(SERIES) {
+        let of_it = points.iter().filter(|point| point.series == name);
+        let places: Vec<_> = of_it
+            .filter_map(|point| Some((point.at, *point.values.first()?)))
+            .filter(|place| place.1 > 0.0)
+            .collect();
+        let line = LineSeries::new(places.iter().copied(), color.stroke_width(2));
+        chart.draw_series(line).map_err(failed)?;
+        let dots = places.into_iter();
+        let dots = dots.map(|place| Circle::new(place, 3, color.filled()));
         chart.draw_series(dots).map_err(failed)?;
     }
     Ok(())
@@ -359,7 +410,7 @@ mod tests {
                 "{text}"
             );
             assert!(text.contains("GiB/s"), "{}", figure.id);
-            let label = if figure.id == "lines" {
+            let label = if ["lines", "curves"].contains(&figure.id.as_str()) {
                 "device"
             } else {
                 "killed by the memory cap"
@@ -397,10 +448,15 @@ mod tests {
             }
         }
         let mut figure = samples().swap_remove(3);
-        figure.shape = Shape::Lines {
-            series: vec![],
-            marks: vec![],
-        };
-        assert!(!svg(&figure).unwrap().contains("NaN"));
+        for shape in [
+            Shape::Lines {
+                series: vec![],
+                marks: vec![],
+            },
+            Shape::Curves { points: vec![] },
+        ] {
+            figure.shape = shape;
+            assert!(!svg(&figure).unwrap().contains("NaN"));
+        }
     }
 }

@@ -36,6 +36,19 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+/// One measured point of a curve.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CurvePoint {
+    /// Which curve.
+    pub(super) series: String,
+    /// What grew.
+    pub(super) at: f64,
+    /// As many as the figure has columns after the first, or none; the first is drawn.
+    pub(super) values: Vec<f64>,
+    /// Why there are none, or what has to be known of them.
+    pub(super) note: String,
+}
+
 /// How it is drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
@@ -50,6 +63,9 @@ pub(super) enum Shape {
         series: Vec<Series>,
         marks: Vec<Mark>,
     },
+    /// A curve each, on logarithmic scales; the first column is what grew, the second what is
+    /// drawn, and each has a unit of its own.
+    Curves { points: Vec<CurvePoint> },
 }
 
 /// One figure.
@@ -100,6 +116,18 @@ impl Figure {
                 lines.extend(marks.map(|mark| line(&mark.label, String::new(), mark.value)));
                 (header, lines)
             }
+            Shape::Curves { points } => {
+                let columns = self.columns.iter().map(|column| (*column).to_owned());
+                let header = std::iter::once(String::new()).chain(columns);
+                let header = header.chain(std::iter::once("notes".to_owned()));
+                let line = |point: &CurvePoint| {
+                    let mut line = self.line(&point.series, &point.values, &point.note);
+                    line.insert(1, number(point.at));
+                    line.remove(self.columns.len() + 1);
+                    line
+                };
+                (header.collect(), points.iter().map(line).collect())
+            }
         }
     }
 
@@ -143,7 +171,7 @@ pub(super) fn number(value: f64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Family, Figure, Mark, Row, Series, Shape, number};
+    use super::{CurvePoint, Family, Figure, Mark, Row, Series, Shape, number};
 
     pub(crate) fn row(label: &str, family: Family, values: &[f64], note: &str) -> Row {
         Row {
@@ -180,6 +208,17 @@ pub(super) mod tests {
         };
         let three = ["median", "least", "most"];
         let course = (0..100).map(|at| (f64::from(at), f64::from(at % 50)));
+        let curve = |at: u32, values: &[f64], note: &str| CurvePoint {
+            series: "device".to_owned(),
+            at: f64::from(at),
+            values: values.to_vec(),
+            note: note.to_owned(),
+        };
+        let curves = vec![
+            curve(1000, &[1.75, 0.2], ""),
+            curve(100_000, &[2.5, 0.3], ""),
+            curve(1_000_000, &[], "killed by the memory cap"),
+        ];
         let series = Series {
             label: "pager, swap, fast".to_owned(),
             points: course.collect(),
@@ -202,6 +241,11 @@ pub(super) mod tests {
                     series: vec![series.clone(), series],
                     marks: vec![mark],
                 },
+            ),
+            figure(
+                "curves",
+                &["handles", "GiB/s", "us per handle"],
+                Shape::Curves { points: curves },
             ),
         ]
     }

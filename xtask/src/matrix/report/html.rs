@@ -5,7 +5,7 @@
 
 use super::Report;
 use super::chart;
-use super::tables::{HEADER, change_line};
+use super::tables::change_line;
 use std::fmt::{self, Write};
 
 const STYLE: &str = "
@@ -87,9 +87,15 @@ pub(super) fn html(report: &Report<'_>) -> anyhow::Result<String> {
     }
     page.push_str("</div>\n");
     for group in &report.tables {
-        let rows: Vec<Vec<String>> = group.rows.iter().map(|row| row.to_vec()).collect();
-        let title = format!("All of {}", group.title);
-        details(&mut page, &title, &HEADER.map(str::to_owned), &rows)?;
+        if !group.caption.is_empty() {
+            writeln!(
+                page,
+                "<h2>{}</h2>\n<p>{}</p>",
+                escape(&group.title),
+                escape(&group.caption)
+            )?;
+        }
+        details(&mut page, &group.title, &group.header, &group.rows)?;
     }
     page.push_str("</body>\n</html>\n");
     Ok(page)

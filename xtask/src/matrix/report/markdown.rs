@@ -1,7 +1,7 @@
 //! The report as text: the same figures as the page, as tables.
 
 use super::Report;
-use super::tables::{HEADER, change_line};
+use super::tables::change_line;
 use std::fmt::{self, Write};
 
 /// The whole of `report.md`.
@@ -33,9 +33,11 @@ pub(super) fn markdown(report: &Report<'_>) -> Result<String, fmt::Error> {
         table(&mut text, &header, &rows)?;
     }
     for group in &report.tables {
-        writeln!(text, "\n## All of {}\n", group.title)?;
-        let rows: Vec<Vec<String>> = group.rows.iter().map(|row| row.to_vec()).collect();
-        table(&mut text, &HEADER.map(str::to_owned), &rows)?;
+        writeln!(text, "\n## {}\n", group.title)?;
+        if !group.caption.is_empty() {
+            writeln!(text, "{}\n", group.caption)?;
+        }
+        table(&mut text, &group.header, &group.rows)?;
     }
     Ok(text)
 }

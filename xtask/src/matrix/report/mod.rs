@@ -8,15 +8,19 @@
 //! tables    every cell, by data and cap
 //! verdict   what follows, in words
 //! figure    one figure: its numbers, and the table of them
-//! figures   which figures there are
+//! figures   which figures there are of the merge
+//! beside    those of growth and of whole jobs
+//! headline  the published measurement, redone
 //! chart     a figure as SVG
 //! html      the page
 //! markdown  the same as text
 //! ```
 
+mod beside;
 mod chart;
 mod figure;
 mod figures;
+mod headline;
 mod html;
 mod markdown;
 #[cfg(test)]
@@ -55,15 +59,22 @@ impl<'a> Report<'a> {
     ) -> Self {
         let cells: Vec<Summary<'_>> = summaries(&measured.runs);
         let ceilings = &measured.ceilings;
+        let mut verdict = verdict::verdict(&cells, ceilings);
+        verdict.extend(beside::verdict(&measured.extras));
+        let mut figures = figures::figures(&cells, ceilings);
+        figures.extend(headline::figure(&cells));
+        figures.extend(beside::figures(&measured.extras));
+        let mut tables = Vec::from_iter(headline::table(&cells));
+        tables.extend(tables::tables(&cells, ceilings));
         Self {
             host,
             conditions,
             changes,
             ceiling: tables::ceiling_line(ceilings),
-            verdict: verdict::verdict(&cells, ceilings),
-            figures: figures::figures(&cells, ceilings),
+            verdict,
+            figures,
             headline: figures::headline_throughput(&cells),
-            tables: tables::tables(&cells, ceilings),
+            tables,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The page in a browser, as a reader has it: on a phone and on a desk, and as text beside it.
 
 use super::super::compare::{Change, Measured};
+use super::super::extra::tests::extras;
 use super::super::host::Host;
 use super::Report;
 use super::figures::tests::records;
@@ -11,7 +12,11 @@ use std::process::Command;
 
 fn written(change: Vec<Change>) -> tempfile::TempDir {
     let (runs, ceilings) = records();
-    let measured = Measured { ceilings, runs };
+    let measured = Measured {
+        ceilings,
+        runs,
+        extras: extras(),
+    };
     let host = Host::describe(Path::new("/"));
     let dir = tempfile::tempdir().unwrap();
     let report = Report::new(&host, "Conditions & more.", &measured, &change);
@@ -30,17 +35,23 @@ fn the_text_has_the_figures_of_the_page() {
         .skip(1)
         .map(|rest| rest.split("</h2>").next().unwrap())
         .collect();
-    assert_eq!(titles.len(), 1 + 2 + 7);
+    // The change, throughputs, figures of the merge, the headline twice, and what is beside.
+    assert_eq!(titles.len(), 1 + 2 + 7 + 2 + 7);
     for title in &titles {
         assert!(text.contains(&format!("## {title}\n")), "{title}");
     }
-    assert_eq!(page.matches("<svg").count(), 2 + 7);
+    assert_eq!(page.matches("<svg").count(), 2 + 7 + 1 + 7);
     // A table of each figure, of each group of cells, and of the machine.
-    assert_eq!(page.matches("<table>").count(), 2 + 7 + 2 + 1);
+    assert_eq!(page.matches("<table>").count(), 2 + 7 + 1 + 7 + 3 + 1);
     for part in [
         "On this host: file.",
         "faster (1.250 times",
         "ceiling of the device",
+        "A sort of 733 MiB of rows within 96 MiB",
+        "spillsort takes 1.8 times as long",
+        "skipped: python3 has no module duckdb",
+        "The published measurement, redone",
+        "bytes per handle",
     ] {
         assert!(page.contains(part) && text.contains(part), "{part}");
     }
@@ -122,7 +133,7 @@ fn a_browser_shows_every_chart_on_a_phone_and_complains_of_nothing() {
     let shown = String::from_utf8_lossy(&run.stdout);
     let found = shown.split("id=\"found\">").nth(1).unwrap_or_default();
     let found = found.split("</pre>").next().unwrap();
-    let expected = "width 360: too wide false, charts 9, seen 9, outside []\n\
-                    width 1200: too wide false, charts 9, seen 9, outside []";
+    let expected = "width 360: too wide false, charts 17, seen 17, outside []\n\
+                    width 1200: too wide false, charts 17, seen 17, outside []";
     assert_eq!(found, expected);
 }

@@ -9,7 +9,7 @@ use super::super::plan::{Backend, name};
 use super::super::summary::{Spread, Summary};
 use super::Report;
 
-pub(super) const HEADER: [&str; 9] = [
+const HEADER: [&str; 9] = [
     "what",
     "threads",
     "GiB/s",
@@ -21,11 +21,14 @@ pub(super) const HEADER: [&str; 9] = [
     "notes",
 ];
 
-/// One table: a data kind under a cap.
+/// One table.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) title: String,
-    pub(super) rows: Vec<[String; 9]>,
+    /// What it says, if its title does not.
+    pub(super) caption: String,
+    pub(super) header: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 /// The tables of a matrix, in the order of its plan.
@@ -44,12 +47,14 @@ pub(super) fn tables(all: &[Summary<'_>], ceilings: &[Ceiling]) -> Vec<Table> {
                 )
             },
         );
-        let title = format!("{} data, {cap}", name(&cell.data));
-        let row = row(summary, all, ceilings);
+        let title = format!("All of {} data, {cap}", name(&cell.data));
+        let row = row(summary, all, ceilings).to_vec();
         match tables.iter_mut().find(|table| table.title == title) {
             Some(table) => table.rows.push(row),
             None => tables.push(Table {
                 title,
+                caption: String::new(),
+                header: HEADER.map(str::to_owned).to_vec(),
                 rows: vec![row],
             }),
         }
@@ -93,7 +98,7 @@ pub(super) fn terminal(report: &Report<'_>) -> String {
     for table in &report.tables {
         let mut drawn = comfy_table::Table::new();
         drawn.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
-        drawn.set_header(HEADER);
+        drawn.set_header(&table.header);
         drawn.add_rows(table.rows.iter().cloned());
         text.push_str(&format!("{}\n{drawn}\n", table.title));
     }
