@@ -86,6 +86,19 @@ fn a_budget_is_a_bound_and_no_allocation() {
 }
 
 #[test]
+fn a_program_is_told_what_was_sorted_and_that_it_is_right() {
+    let args = ["--scale", "0.01", "--budget", "8MiB", "--json"];
+    let output = spill_sort(&args, Stdio::piped());
+    assert_eq!(output.status.code(), Some(0));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["verified"], true);
+    assert_eq!(told["limit_bytes"], 8 << 20);
+    assert!(told["rows"].as_u64().unwrap() > 50_000);
+    assert!(told["sort_s"].as_f64().unwrap() > 0.0 && told["check_s"].as_f64().unwrap() > 0.0);
+    assert_eq!(told["rows_digest"].as_str().unwrap().len(), 16);
+}
+
+#[test]
 fn output_that_nobody_takes_is_no_panic() {
     let args = ["--scale", "0.001"];
     let (reader, writer) = std::io::pipe().unwrap();

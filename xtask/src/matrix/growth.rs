@@ -60,14 +60,14 @@ impl Sizes {
     fn of(suite: Suite) -> Self {
         match suite {
             Suite::Quick => Self {
-                budget_bytes: 8 * MIB,
+                budget_bytes: 16 * MIB,
                 ratios: &[2, 8, 32],
-                handles: &[1_000, 10_000, 100_000],
-                payloads: &[4 * KIB, 64 * KIB, 2 * MIB, 32 * MIB],
-                payloads_at_most: 1024,
-                payload_set_bytes: 128 * MIB,
+                handles: &[1_000, 10_000, 100_000, 1_000_000],
+                payloads: &[4 * KIB, 64 * KIB, 2 * MIB, 64 * MIB],
+                payloads_at_most: 2048,
+                payload_set_bytes: 256 * MIB,
                 threads: &[1, 4, 16],
-                thread_set_bytes: 128 * MIB,
+                thread_set_bytes: 256 * MIB,
             },
             Suite::Standard => Self {
                 budget_bytes: 32 * MIB,

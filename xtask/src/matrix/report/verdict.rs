@@ -11,6 +11,10 @@ use super::figures::Condition;
 
 /// A sentence each, what matters most first.
 pub(super) fn verdict(cells: &[Summary<'_>], ceilings: &[Ceiling]) -> Vec<String> {
+    if cells.is_empty() {
+        // Other parts of the suite were asked for.
+        return Vec::new();
+    }
     let conditions = Condition::all(cells);
     let Some(headline) = Condition::headline(&conditions) else {
         return vec![
@@ -199,5 +203,6 @@ mod tests {
         let said = verdict(&summaries(&records), &ceilings);
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("Nothing was paged"));
+        assert!(verdict(&[], &ceilings).is_empty());
     }
 }
