@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::table::{home_shard, shard_count};
+use crate::error::Result;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,21 @@ struct Set([AtomicU64; COUNT]);
 impl Counters {
     pub(crate) fn new() -> Self {
         Self((0..shard_count()).map(|_| Set::default()).collect())
+    }
+
+    /// Adds a read or a take that has ended.
+    pub(super) fn add_read<R>(&self, outcome: &Result<R>, kind: Count, len_bytes: usize) {
+        let bytes = match kind {
+            Count::Takes => Count::TakenBytes,
+            _ => Count::ReadBytes,
+        };
+        match outcome {
+            Ok(_) => {
+                self.add(kind, 1);
+                self.add(bytes, len_bytes);
+            }
+            Err(_) => self.add(Count::FailedReads, 1),
+        }
     }
 
     /// Adds to a total.

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use bytemuck::Pod;
 use smallvec::SmallVec;
 
-use super::Shared;
 use super::counters::Count;
 use crate::backend::Backend;
 use crate::budget::{Claim, Wait};
@@ -160,7 +159,7 @@ impl<B: Backend, T: Pod> Handle<B, T> {
         let read = read.map_err(|error| error.of_handle(entry.id));
         watch.end(&read, None);
         if bytes > 0 || read.is_err() {
-            entry.home.count_read(&read, Count::Reads, bytes);
+            entry.home.counters.add_read(&read, Count::Reads, bytes);
         }
         read
     }
@@ -212,7 +211,13 @@ impl<B: Backend, T: Pod> Handle<B, T> {
         let viewed = viewed.map_err(|error| error.of_handle(entry.id));
         let len_bytes = range.len() * element.bytes();
         let outcome = viewed.map(|pinned| View::new(Some(pinned)));
-        entry.home.count_read(&outcome, Count::Reads, len_bytes);
+        // Whoever does not wait asks, and then reads in another way.
+        if patience != Wait::No || !matches!(outcome, Err(Error::NoRoom { .. })) {
+            entry
+                .home
+                .counters
+                .add_read(&outcome, Count::Reads, len_bytes);
+        }
         outcome
     }
 
@@ -316,7 +321,10 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             .take_into(dst)
             .map_err(|error| error.of_handle(entry.id));
         watch.end(&taken, None);
-        entry.home.count_read(&taken, Count::Takes, entry.len_bytes);
+        entry
+            .home
+            .counters
+            .add_read(&taken, Count::Takes, entry.len_bytes);
         taken
     }
 
@@ -351,23 +359,6 @@ impl<B: Backend, T: Pod> Handle<B, T> {
             sum.checked_add(range.len() * Self::ELEMENT_BYTES)
                 .ok_or_else(|| out_of_bounds(range))
         })
-    }
-}
-
-impl<B> Shared<B> {
-    /// Counts a read or a take that has ended.
-    fn count_read<R>(&self, outcome: &Result<R>, kind: Count, len_bytes: usize) {
-        let bytes = match kind {
-            Count::Takes => Count::TakenBytes,
-            _ => Count::ReadBytes,
-        };
-        match outcome {
-            Ok(_) => {
-                self.counters.add(kind, 1);
-                self.counters.add(bytes, len_bytes);
-            }
-            Err(_) => self.counters.add(Count::FailedReads, 1),
-        }
     }
 }
 

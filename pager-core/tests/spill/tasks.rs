@@ -244,6 +244,7 @@ fn a_task_that_keeps_more_than_there_is_room_for_waits_for_nobody() {
     }
     // Room would be looked for in vain, for a second.
     assert!(longest < Duration::from_millis(900), "{longest:?}");
+    assert_eq!(registry.stats().failed_reads, 0, "asking is not failing");
     assert_eq!(kept.len(), 320);
     for (frame, expected) in kept.iter().zip(frames.iter().cycle()) {
         assert!(**frame == **expected);
