@@ -27,6 +27,11 @@ pub(super) fn check() -> anyhow::Result<Done> {
     let found = executables_of(&mut build)?;
     let arrange = found.get("arrange").context("no arrange was built")?;
     call(Command::new(arrange).args(["--million", "1", "--budget-mib", "8"]))?;
+    let lineitem = found.get("lineitem").context("no lineitem was built")?;
+    let ways = ["--ways", "stock,lz4,pager,codec,one-limit,memory-pager"];
+    let room = ["--memory-mib", "20", "--budget-mib", "8"];
+    let rows = ["--rows", "50000"];
+    call(Command::new(lineitem).args(ways).args(room).args(rows))?;
     let exchange = found.get("exchange").context("no exchange was built")?;
     for processes in ["1", "2"] {
         let size = ["--total-mib", "64", "--rate", "0", "--burst"];
