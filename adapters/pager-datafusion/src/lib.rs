@@ -34,6 +34,35 @@
 //!   not use, and gives it back when they want it.
 //! * **A query that is cancelled leaves nothing**: what its files held goes with them.
 //!
+//! # Ballista
+//!
+//! An executor of [Ballista](https://docs.rs/ballista-executor) makes the runtime of each
+//! session with what `ExecutorProcessConfig::override_runtime_producer` says. All sessions may
+//! have one runtime, and so one pager:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use datafusion_common::Result;
+//! use datafusion_execution::config::SessionConfig;
+//! use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+//! use pager::{BackendKind, Pager};
+//! use pager_datafusion::{Adapter, LendingPool};
+//!
+//! /// As `ballista_core::RuntimeProducer` is.
+//! type RuntimeProducer = Arc<dyn Fn(&SessionConfig) -> Result<Arc<RuntimeEnv>> + Send + Sync>;
+//!
+//! # let scratch = tempfile::tempdir_in("/var/tmp")?;
+//! let pager = Pager::builder()
+//!     .backend(BackendKind::File)
+//!     .scratch_dir(scratch.path());
+//! let adapter = Adapter::within(LendingPool::new(1 << 30), pager)?;
+//! let runtime = adapter.install(RuntimeEnvBuilder::new())?.build_arc()?;
+//! let producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
+//! // ExecutorProcessConfig { override_runtime_producer: Some(producer), .. }
+//! # producer(&SessionConfig::new())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ```text
 //! adapter  Adapter: installs itself, and makes files
 //! file     a spill file: what the engine has of one
