@@ -49,6 +49,16 @@ pub(super) fn check() -> anyhow::Result<Done> {
     Ok(Done::Passed)
 }
 
+/// Runs the dataflows two hundred times, with faults, and with one of two processes killed.
+///
+/// # Errors
+/// When a run gives wrong data, hangs, or leaves something.
+pub(super) fn campaigns() -> anyhow::Result<Done> {
+    let campaign = ["-p", "faults", "--test", "campaign", "--", "--ignored"];
+    call(&mut inside("test", &campaign)?)?;
+    Ok(Done::Passed)
+}
+
 /// A cargo command on that workspace, which builds beside what users build.
 fn inside(command: &str, args: &[&str]) -> anyhow::Result<Command> {
     let mut cargo = cargo(&[command, "--manifest-path", MANIFEST]);

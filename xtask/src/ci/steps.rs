@@ -73,7 +73,7 @@ pub(super) const TRIALS: [Step; 9] = [
 ];
 
 /// What takes long.
-pub(super) const DEEP: [Step; 10] = [
+pub(super) const DEEP: [Step; 11] = [
     ("release tests with the ignored ones", || {
         passed(&[
             "test",
@@ -92,6 +92,7 @@ pub(super) const DEEP: [Step; 10] = [
         Ok(Done::Passed)
     }),
     ("tests of the packages", packages::packaged_tests),
+    ("adapters, campaigns", adapters::campaigns),
     ("races, every schedule", || races(None)),
     ("fuzzing, minutes", || nightly::fuzz(300)),
     ("ThreadSanitizer", || {
