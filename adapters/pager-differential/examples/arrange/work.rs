@@ -101,7 +101,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     report.cpu = Duration::try_from(spent).unwrap_or_default();
     report.peak_bytes = peak_bytes()?;
     if let Some(pager) = held.filter(|_| args.stats) {
-        pager_tool::warn(pager.stats());
+        let stats = pager.stats();
+        let ahead = &stats.residency;
+        pager_tool::warn(format_args!(
+            "{stats}\nread ahead: {} used, {} in vain, {} refused",
+            ahead.prefetch_hits, ahead.prefetch_waste, ahead.prefetch_refusals
+        ));
     }
     Ok(report)
 }
