@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 
 use columnar::{Borrow, ContainerBytes, ContainerOf, Index, Len};
 use differential_dataflow::columnar::layout::ColumnarUpdate;
-use differential_dataflow::columnar::updates::{Updates, UpdatesTyped, UpdatesView};
+use differential_dataflow::columnar::updates::{Lists, Updates, UpdatesTyped, UpdatesView};
 use pager::{ChunkBuf, Handle, Reuse};
 
 use super::bytes::{Bytes, Memory, decode, fetch};
@@ -81,6 +81,38 @@ impl<U: ColumnarUpdate> Record<U> {
     }
 }
 
+/// The columns of a trie, to be borrowed one by one: where they lie in bytes, that is work.
+pub(super) enum Columns<'a, U: ColumnarUpdate> {
+    Typed(&'a UpdatesTyped<U>),
+    Lying(&'a Trie<U>),
+}
+
+impl<U: ColumnarUpdate> Copy for Columns<'_, U> {}
+
+impl<U: ColumnarUpdate> Clone for Columns<'_, U> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// A borrowed column, and where its lists end.
+pub(super) type ListsOf<'a, C> = <Lists<ContainerOf<C>> as Borrow>::Borrowed<'a>;
+
+macro_rules! columns {
+    ($($column:ident: $of:ident),*) => {
+        impl<'a, U: ColumnarUpdate> Columns<'a, U> {
+            $(pub(super) fn $column(self) -> ListsOf<'a, U::$of> {
+                match self {
+                    Self::Typed(trie) => trie.$column.borrow(),
+                    Self::Lying(trie) => trie.$column.borrow(),
+                }
+            })*
+        }
+    };
+}
+
+columns!(keys: Key, vals: Val, times: Time, diffs: Diff);
+
 impl<U: ColumnarUpdate> Body<U> {
     /// Records in it.
     pub(super) fn len(&self) -> usize {
@@ -137,11 +169,19 @@ impl<U: ColumnarUpdate> Body<U> {
     }
 
     /// What a cursor reads, for as long as this is there.
-    pub(super) fn shown(&self) -> UpdatesView<'_, U> {
+    pub(super) fn columns(&self) -> Columns<'_, U> {
         match self {
-            Self::Typed(trie) => trie.view(),
-            Self::Here(trie, _) => trie.view(),
-            Self::Paged(paged) => paged.shown.get_or_init(|| paged.show()).view(),
+            Self::Typed(trie) => Columns::Typed(trie),
+            Self::Here(trie, _) => Columns::Lying(trie),
+            Self::Paged(paged) => Columns::Lying(paged.shown.get_or_init(|| paged.show())),
+        }
+    }
+
+    /// The same, all columns at once.
+    pub(super) fn shown(&self) -> UpdatesView<'_, U> {
+        match self.columns() {
+            Columns::Typed(trie) => trie.view(),
+            Columns::Lying(trie) => trie.view(),
         }
     }
 

@@ -8,13 +8,14 @@ use std::marker::PhantomData;
 
 use columnar::{Index, Len};
 use differential_dataflow::columnar::layout::{Coltainer, ColumnarLayout, ColumnarUpdate};
-use differential_dataflow::columnar::updates::{UpdatesView, child_range};
+use differential_dataflow::columnar::updates::child_range;
 use differential_dataflow::trace::Navigable;
 use differential_dataflow::trace::chunk::NavigableChunk;
 use differential_dataflow::trace::cursor::Cursor;
 use differential_dataflow::trace::implementations::{BatchContainer, Layout};
 
-use super::run::gallop_from;
+use super::body::Columns;
+use super::run::{end_of, gallop_from, start_of};
 use super::{CHUNK_BYTES, TrieChunk};
 
 /// A cursor over one chunk.
@@ -31,13 +32,15 @@ impl<U: ColumnarUpdate, const BYTES: usize> fmt::Debug for TrieCursor<U, BYTES> 
 }
 
 impl<U: ColumnarUpdate, const BYTES: usize> TrieCursor<U, BYTES> {
-    fn vals_end(&self, view: UpdatesView<'_, U>) -> usize {
-        child_range(view.vals.bounds, self.key).end
+    /// The values of the present key, which there must be.
+    fn vals_end(&self, columns: Columns<'_, U>) -> usize {
+        end_of(columns.vals().bounds, self.key)
     }
 
-    fn first_val(&mut self, view: UpdatesView<'_, U>) {
-        if self.key < view.keys.values.len() {
-            self.val = child_range(view.vals.bounds, self.key).start;
+    fn first_val(&mut self, columns: Columns<'_, U>) {
+        let bounds = columns.vals().bounds;
+        if self.key < bounds.len() {
+            self.val = start_of(bounds, self.key);
         }
     }
 }
@@ -63,20 +66,21 @@ impl<U: ColumnarUpdate, const BYTES: usize> Cursor for TrieCursor<U, BYTES> {
     type Diff = <DiffContainer<U> as BatchContainer>::Owned;
 
     fn key_valid(&self, storage: &Self::Storage) -> bool {
-        self.key < storage.shown().keys.values.len()
+        // Each key has a list of values.
+        self.key < storage.columns().vals().len()
     }
 
     fn val_valid(&self, storage: &Self::Storage) -> bool {
-        let view = storage.shown();
-        self.key < view.keys.values.len() && self.val < self.vals_end(view)
+        let vals = storage.columns().vals();
+        self.key < vals.len() && self.val < end_of(vals.bounds, self.key)
     }
 
     fn key<'a>(&self, storage: &'a Self::Storage) -> Self::Key<'a> {
-        storage.shown().keys.values.get(self.key)
+        storage.columns().keys().values.get(self.key)
     }
 
     fn val<'a>(&self, storage: &'a Self::Storage) -> Self::Val<'a> {
-        storage.shown().vals.values.get(self.val)
+        storage.columns().vals().values.get(self.val)
     }
 
     fn get_key<'a>(&self, storage: &'a Self::Storage) -> Option<Self::Key<'a>> {
@@ -95,32 +99,31 @@ impl<U: ColumnarUpdate, const BYTES: usize> Cursor for TrieCursor<U, BYTES> {
         if !self.val_valid(storage) {
             return;
         }
-        let view = storage.shown();
-        for record in child_range(view.times.bounds, self.val) {
-            let time = view.times.values.get(record);
-            logic(time, view.diffs.values.get(record));
+        let (times, diffs) = (storage.columns().times(), storage.columns().diffs());
+        for record in child_range(times.bounds, self.val) {
+            logic(times.values.get(record), diffs.values.get(record));
         }
     }
 
     fn step_key(&mut self, storage: &Self::Storage) {
-        let view = storage.shown();
-        self.key = (self.key + 1).min(view.keys.values.len());
-        self.first_val(view);
+        let columns = storage.columns();
+        self.key = (self.key + 1).min(columns.vals().len());
+        self.first_val(columns);
     }
 
     fn seek_key(&mut self, storage: &Self::Storage, key: Self::Key<'_>) {
-        let view = storage.shown();
-        let keys = view.keys.values;
+        let columns = storage.columns();
+        let keys = columns.keys().values;
         self.key = gallop_from(self.key, keys.len(), |at| {
             let found = Coltainer::<U::Key>::reborrow(keys.get(at));
             found < Coltainer::<U::Key>::reborrow(key)
         });
-        self.first_val(view);
+        self.first_val(columns);
     }
 
     fn step_val(&mut self, storage: &Self::Storage) {
         if self.key_valid(storage) {
-            self.val = (self.val + 1).min(self.vals_end(storage.shown()));
+            self.val = (self.val + 1).min(self.vals_end(storage.columns()));
         }
     }
 
@@ -128,9 +131,9 @@ impl<U: ColumnarUpdate, const BYTES: usize> Cursor for TrieCursor<U, BYTES> {
         if !self.key_valid(storage) {
             return;
         }
-        let view = storage.shown();
-        let vals = view.vals.values;
-        self.val = gallop_from(self.val, self.vals_end(view), |at| {
+        let columns = storage.columns();
+        let vals = columns.vals().values;
+        self.val = gallop_from(self.val, self.vals_end(columns), |at| {
             let found = Coltainer::<U::Val>::reborrow(vals.get(at));
             found < Coltainer::<U::Val>::reborrow(val)
         });
@@ -138,23 +141,23 @@ impl<U: ColumnarUpdate, const BYTES: usize> Cursor for TrieCursor<U, BYTES> {
 
     fn rewind_keys(&mut self, storage: &Self::Storage) {
         self.key = 0;
-        self.first_val(storage.shown());
+        self.first_val(storage.columns());
     }
 
     fn rewind_vals(&mut self, storage: &Self::Storage) {
-        self.first_val(storage.shown());
+        self.first_val(storage.columns());
     }
 }
 
 impl<U: ColumnarUpdate, const BYTES: usize> TrieChunk<U, BYTES> {
     /// All of the trie, for as long as the chunk lives.
-    fn shown(&self) -> UpdatesView<'_, U> {
+    fn columns(&self) -> Columns<'_, U> {
         debug_assert_eq!(
             self.records,
             super::Records::All,
             "cursors read what is settled"
         );
-        self.body.shown()
+        self.body.columns()
     }
 }
 
