@@ -105,4 +105,6 @@ pub(super) fn fetch(handle: &Handle<u8>) {
     {
         thread::park();
     }
+    // One of the wake-ups may have been for the worker, who looks again.
+    thread::current().unpark();
 }
