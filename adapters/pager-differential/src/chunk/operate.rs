@@ -200,8 +200,9 @@ impl<U: ColumnarUpdate, const BYTES: usize> Chunk for TrieChunk<U, BYTES> {
         out.extend(advancing.finish().into_iter().map(Self::from_trie));
     }
 
-    /// Packs chunks and pages them out. What lies deep in a long sequence, an eighth of the
-    /// budget or more from its beginning, is said to be wanted later than all else.
+    /// Packs chunks and pages them out. What lies a budget or more behind the beginning of its
+    /// sequence is said to be wanted later than all else: of all batches, one that does not fit
+    /// is merged last.
     fn settle(input: &mut VecDeque<Self>, done: bool, out: &mut VecDeque<Self>) {
         if is_unwinding() {
             return out.append(input);
@@ -209,7 +210,7 @@ impl<U: ColumnarUpdate, const BYTES: usize> Chunk for TrieChunk<U, BYTES> {
         let shared = Shared::installed();
         let shared = shared.as_ref();
         let settled = out.len();
-        let shallow = shared.map_or(usize::MAX, |shared| shared.pager.budget_bytes() / 8);
+        let shallow = shared.map_or(usize::MAX, |shared| shared.pager.budget_bytes());
         let mut depth = settled * BYTES;
         chunk::pack(
             input,
