@@ -1,6 +1,7 @@
 //! [`Arrangement`]: updates arranged epoch by epoch, and a digest of what the trace holds. The
 //! example's, and that of the tests.
 
+use differential_dataflow::columnar::LINK_TARGET;
 use differential_dataflow::columnar::collection::{Builder, RecordedUpdates};
 use differential_dataflow::columnar::trace::{self, ColChunk};
 use differential_dataflow::operators::arrange::TraceAgent;
@@ -89,7 +90,13 @@ impl<'w, K: Kind> Arrangement<'w, K> {
 
     /// Arranges all updates of an epoch.
     pub(crate) fn arrange(&mut self, epoch: u64, updates: impl Iterator<Item = Update>) {
-        updates.for_each(|update| self.input.send(update));
+        for (sent, update) in updates.enumerate() {
+            self.input.send(update);
+            // What is sent is in memory until the worker comes to it.
+            if (sent + 1).is_multiple_of(LINK_TARGET) {
+                self.worker.step();
+            }
+        }
         let time = epoch + 1;
         self.input.advance_to(time);
         self.input.flush();
