@@ -86,6 +86,8 @@ impl Report {
             "check_s": seconds(check),
             "peak_rss_bytes": peak_rss_bytes(),
             "paged_out_bytes": stats.total.paged_out_bytes,
+            "pager_budget_bytes": stats.residency.budget_bytes,
+            "peak_held_bytes": stats.residency.peak_held_bytes,
             "verified": true,
         })
     }
