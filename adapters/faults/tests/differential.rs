@@ -83,7 +83,7 @@ fn campaign<K: Kind>(is_wanted: fn(&Fault) -> bool) -> usize {
         let calm = under::<K>(budget_bytes, &[]);
         assert_eq!(calm.ended.ok(), Some(wanted));
         let plans = faults::plans(&calm.counts);
-        for fault in plans.into_iter().filter(is_wanted).step_by(2) {
+        for fault in plans.into_iter().filter(is_wanted).step_by(3) {
             let outcome = under::<K>(budget_bytes, &[fault]);
             struck += usize::from(outcome.struck > 0);
             match outcome.ended {
