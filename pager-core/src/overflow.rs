@@ -25,7 +25,8 @@ use crate::{
 /// #     fn name(&self) -> &'static str { "full" }
 /// #     fn page_out(&self, payload: &mut Payload<'_>) -> Result<()> {
 /// #         let needed_bytes = payload.len_bytes() as u64;
-/// #         Err(Error::OutOfSpace { backend: "full", needed_bytes, path: None })
+/// #         let source = std::io::ErrorKind::StorageFull.into();
+/// #         Err(Error::OutOfSpace { backend: "full", needed_bytes, path: None, source })
 /// #     }
 /// #     fn read(&self, (): &(), _: &[Range<usize>], _: &mut Window<'_>) -> Result<()> { Ok(()) }
 /// #     fn free(&self, (): ()) {}
