@@ -192,6 +192,14 @@ pub trait InPlace: Send + Sync {
     /// Whatever kept the range from coming back; the payload is as it was.
     fn page_in(&self, slot: &Self::Slot, range: Range<usize>) -> Result<bool>;
 
+    /// Bytes that are in memory since `range` was read or paged in, those of `range` and what
+    /// came with them: a kernel maps a huge page for one of its bytes where its cache still has
+    /// it whole. The default is that nothing came with them.
+    fn came_with(&self, slot: &Self::Slot, range: Range<usize>) -> Range<usize> {
+        let _ = slot;
+        range
+    }
+
     /// Lets what is in memory of `range` leave it again, with what has come back beside
     /// it: a kernel may map a huge page for one of its bytes. All of `unneeded`, which
     /// includes `range`, may leave. A hint: it cannot fail.

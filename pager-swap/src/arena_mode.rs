@@ -15,11 +15,12 @@ use pager_core::{
 };
 
 use crate::NAME;
-use crate::advise::{Hint, Rounding, advise, page_bytes};
+use crate::advise::{Hint, Rounding, advise};
 use crate::diagnose::has_huge_pages;
 use crate::live::Spans;
 use crate::outcome::Outcome;
 use crate::pagemap::{Residency, Span};
+use crate::pages::{huge_pages, pages_bytes, whole_huge_pages};
 use crate::parked::Parked;
 use crate::patience::{Patience, Plan};
 use crate::watch::Watch;
@@ -149,6 +150,24 @@ impl ArenaMode {
     ) -> Result<()> {
         parked.paged_in.store(true, Ordering::Relaxed);
         self.bring_back(watch, parked, range)
+    }
+
+    /// `range`, and the huge pages that it lies in where they are seen to be mapped whole.
+    pub(crate) fn came_with(
+        &self,
+        watch: &Watch,
+        parked: &Parked,
+        range: Range<usize>,
+    ) -> Range<usize> {
+        let whole = whole_huge_pages(&parked.bytes, range.clone());
+        // A page that shares none with others comes alone.
+        if whole.len() > range.len()
+            && parked.bytes.len() >= HUGE_PAGE_BYTES
+            && watch.is_mapped(&parked.bytes[whole.clone()])
+        {
+            return whole;
+        }
+        range
     }
 
     /// Lets `range` leave memory again, and what of `unneeded` shares its huge pages:
@@ -339,33 +358,8 @@ impl ArenaMode {
     }
 }
 
-/// The first `len` bytes of a slot, cut at the borders of huge pages.
-fn huge_pages(slot: &ChunkBuf<u8>, len: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let head_bytes = slot.as_ptr().addr() % HUGE_PAGE_BYTES;
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let border = (start + head_bytes) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES + HUGE_PAGE_BYTES;
-        let piece = start..(border - head_bytes).min(len);
-        start = piece.end;
-        (!piece.is_empty()).then_some(piece)
-    })
-}
-
-/// The bytes of the slot on the huge pages that `range` touches.
-fn whole_huge_pages(slot: &[u8], range: Range<usize>) -> Range<usize> {
-    let head_bytes = slot.as_ptr().addr() % HUGE_PAGE_BYTES;
-    let start = (head_bytes + range.start) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-    let end = (head_bytes + range.end).next_multiple_of(HUGE_PAGE_BYTES);
-    start.saturating_sub(head_bytes)..(end - head_bytes).min(slot.len())
-}
-
 fn stays(seen: Residency) -> usize {
     seen.resident_bytes
-}
-
-/// Bytes of the pages that `bytes` lie in.
-fn pages_bytes(bytes: &[u8]) -> usize {
-    Span::of(bytes).pages(Rounding::Outward).len() * page_bytes()
 }
 
 /// Begins to read `bytes` from swap, if they are more than a page: one page is

@@ -307,6 +307,15 @@ impl InPlace for SwapBackend {
         Ok(true)
     }
 
+    fn came_with(&self, slot: &SwapSlot, range: Range<usize>) -> Range<usize> {
+        match &slot.0 {
+            Slot::Parked(parked) if self.check_owner().is_ok() => {
+                self.arena_mode.came_with(&self.watch, parked, range)
+            }
+            _ => range,
+        }
+    }
+
     fn release(&self, slot: &SwapSlot, range: Range<usize>, unneeded: Range<usize>) {
         if let Slot::Parked(parked) = &slot.0
             && self.check_owner().is_ok()

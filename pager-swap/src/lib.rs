@@ -37,6 +37,7 @@
 //! patience    how hard to try when nothing leaves
 //! watch       what is live, and where it is
 //! live        addresses of live payloads
+//! pages       which pages some bytes lie in
 //! pagemap     the page table of this process
 //! stats       what all of this looks like from outside
 //! diagnose    why swap may not work here
@@ -52,6 +53,7 @@ mod diagnose;
 mod live;
 mod outcome;
 mod pagemap;
+mod pages;
 mod parked;
 mod patience;
 mod seed_mode;

@@ -158,6 +158,11 @@ impl Engine {
         }
     }
 
+    /// Room for a clean copy of `bytes` that nobody has asked for: nothing makes way for it.
+    pub(crate) fn room_to_spare(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        Charge::reserve(self, Kind::Clean, bytes).ok()
+    }
+
     /// Room for read-ahead of `bytes`, and a warm buffer for them if one came free.
     /// Clean copies that nobody has announced make way for it; what was fetched and
     /// not used does not, unless it is old.

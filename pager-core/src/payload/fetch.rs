@@ -93,8 +93,14 @@ impl<B: Backend> Entry<B> {
         watch.end(&fetched, None);
         match fetched {
             Ok(memory) => {
+                let is_mapped = matches!(memory, Memory::Mapped);
+                let range = landing.range.clone();
                 let charge = charge.of_group(self.group.as_ref());
-                landing.land(Resident::new(memory, charge))
+                let has_landed = landing.land(Resident::new(memory, charge));
+                if has_landed && is_mapped {
+                    self.keep_what_came_with(&range);
+                }
+                has_landed
             }
             Err(error) => {
                 // The reader that wants it reads it, and learns the error first hand.

@@ -30,6 +30,13 @@ pub(super) enum PiecePlace {
     Here(Arc<Resident>),
 }
 
+impl Piece {
+    /// Whether there is memory for it, and room.
+    fn has_memory(&self) -> bool {
+        !matches!(self.place, PiecePlace::Queued(_))
+    }
+}
+
 /// The parts of one payload that are in memory or will be.
 #[derive(Default)]
 pub(super) struct Pieces(Vec<Piece>);
@@ -127,9 +134,25 @@ impl Pieces {
 
     /// The parts of `wanted` that are neither here nor coming nor queued.
     pub(super) fn gaps(&self, wanted: &Range<usize>) -> SmallVec<[Range<usize>; 1]> {
+        self.gaps_between(wanted, |_| true)
+    }
+
+    /// The parts of `wanted` that are neither here nor coming: what is queued has no memory yet.
+    pub(super) fn unheld(&self, wanted: &Range<usize>) -> SmallVec<[Range<usize>; 1]> {
+        self.gaps_between(wanted, Piece::has_memory)
+    }
+
+    fn gaps_between(
+        &self,
+        wanted: &Range<usize>,
+        counts: impl Fn(&Piece) -> bool,
+    ) -> SmallVec<[Range<usize>; 1]> {
         let mut gaps = SmallVec::new();
         let mut at = wanted.start;
-        for piece in &self.0[self.first_reaching(at)..] {
+        for piece in self.0[self.first_reaching(at)..]
+            .iter()
+            .filter(|it| counts(it))
+        {
             if piece.range.start >= wanted.end {
                 break;
             }
@@ -152,12 +175,12 @@ impl Pieces {
             .any(|piece| !matches!(piece.place, PiecePlace::Here(_)))
     }
 
-    /// The gap around `gap`, in a payload of `len` bytes.
+    /// What is [unheld](Self::unheld) around `gap`, in a payload of `len` bytes.
     pub(super) fn around(&self, gap: &Range<usize>, len: usize) -> Range<usize> {
-        let next = self.first_reaching(gap.start);
-        let before = next.checked_sub(1).map(|at| self.0[at].range.end);
-        let after = self.0.get(next).map(|piece| piece.range.start);
-        before.unwrap_or(0)..after.unwrap_or(len)
+        let (before, after) = self.0.split_at(self.first_reaching(gap.start));
+        let before = before.iter().rfind(|piece| piece.has_memory());
+        let after = after.iter().find(|piece| piece.has_memory());
+        before.map_or(0, |piece| piece.range.end)..after.map_or(len, |piece| piece.range.start)
     }
 
     /// Adds a piece in a gap.
@@ -296,10 +319,23 @@ mod tests {
         assert_eq!(gaps(22..23), []);
         assert_eq!(gaps(50..60), [50..60]);
         assert_eq!(gaps(5..5), []);
-        let around = |gap: Range<usize>| pieces.around(&gap, 50);
-        assert_eq!(around(16..18), 15..20);
-        assert_eq!(around(0..10), 0..10);
-        assert_eq!(around(45..46), 40..50);
+    }
+
+    #[test]
+    fn what_is_queued_has_no_memory_yet() {
+        let mut pieces = queued(&[0..20, 40..50]);
+        for range in [20..25, 30..40] {
+            pieces.insert(range, PiecePlace::Coming(Arc::default()));
+        }
+        assert_eq!(pieces.gaps(&(0..60)).into_vec(), [25..30, 50..60]);
+        let unheld = |range: Range<usize>| pieces.unheld(&range).into_vec();
+        assert_eq!(unheld(0..60), [0..20, 25..30, 40..60]);
+        assert_eq!(unheld(5..10), std::slice::from_ref(&(5..10)));
+        assert_eq!(unheld(22..38), std::slice::from_ref(&(25..30)));
+        let around = |gap: Range<usize>| pieces.around(&gap, 60);
+        assert_eq!(around(5..10), 0..20);
+        assert_eq!(around(26..27), 25..30);
+        assert_eq!(around(45..46), 40..60);
         assert_eq!(Pieces::default().around(&(3..4), 50), 0..50);
     }
 

@@ -172,11 +172,39 @@ impl<B: Backend> Entry<B> {
                 let resident = Resident::new(Memory::Mapped, charge);
                 self.keep_mapped(pages.clone(), &resident)
             });
-        if !is_kept {
+        if is_kept {
+            self.keep_what_came_with(&pages);
+        } else {
             self.let_go(&pages);
         }
         drop(transfer);
         read
+    }
+
+    /// What came back with `pages` into a backend's own memory is kept where there is room to
+    /// spare, and let go where there is none: the budget counts what is there.
+    pub(super) fn keep_what_came_with(self: &Arc<Self>, pages: &Range<usize>) {
+        let (Some(in_place), Some(slot)) = (self.home.backend.in_place(), self.slot.get()) else {
+            return;
+        };
+        let all = in_place.came_with(slot, pages.clone());
+        if all == *pages {
+            return;
+        }
+        let gaps = match &*lock(&self.state) {
+            State::Stored(pieces) => pieces.unheld(&all),
+            _ => return,
+        };
+        for gap in gaps {
+            let charge = self.engine().room_to_spare(gap.len());
+            let is_kept = charge.is_some_and(|charge| {
+                let charge = charge.of_group(self.group.as_ref());
+                self.keep_mapped(gap.clone(), &Resident::new(Memory::Mapped, charge))
+            });
+            if !is_kept {
+                self.let_go(&gap);
+            }
+        }
     }
 
     /// Lists what a read has mapped as a clean copy, if nobody else has meanwhile.
@@ -198,7 +226,7 @@ impl<B: Backend> Entry<B> {
     fn let_go(&self, pages: &Range<usize>) {
         let gaps: SmallVec<[_; 1]> = match &*lock(&self.state) {
             State::Stored(pieces) => {
-                let gaps = pieces.gaps(pages).into_iter();
+                let gaps = pieces.unheld(pages).into_iter();
                 gaps.map(|gap| (pieces.around(&gap, self.len_bytes), gap))
                     .collect()
             }

@@ -263,6 +263,9 @@ fn pressure() -> anyhow::Result<Done> {
         let cap = Cap::new(limit)?;
         call(cap.command(&argv).current_dir(root().join(directory)))?;
     }
+    // Compares what is counted with what the process holds, without a cap.
+    let binary = release_test(FACADE, "held", &[])?;
+    call(Command::new(binary).args(["on_swap", "--nocapture", "--test-threads=1"]))?;
     drop(swap);
     // Makes a cgroup of its own, for two processes.
     let binary = release_test(FACADE, "neighbour", &["--features", "pressure"])?;

@@ -277,6 +277,14 @@ impl<B: Backend> InPlace for Compressed<B> {
         all
     }
 
+    fn came_with(&self, slot: &Self::Slot, range: Range<usize>) -> Range<usize> {
+        match (&slot.0, self.inner.in_place()) {
+            (Form::Plain(slot), Some(in_place)) => in_place.came_with(slot, range),
+            // Counted as if it were plain.
+            _ => range,
+        }
+    }
+
     fn release(&self, slot: &Self::Slot, range: Range<usize>, unneeded: Range<usize>) {
         let Some(in_place) = self.inner.in_place() else {
             return;
