@@ -50,7 +50,6 @@ pub struct Overflow<B, R> {
 struct Last<R> {
     backend: R,
     live_payloads: AtomicU64,
-    live_bytes: AtomicU64,
     pageouts: AtomicU64,
     refusals: AtomicU64,
 }
@@ -62,6 +61,7 @@ pub struct OverflowSlot<B, R>(Place<B, R>);
 #[derive(Debug)]
 enum Place<B, R> {
     First(B),
+    /// With the bytes of the payload.
     Last(R, usize),
 }
 
@@ -88,7 +88,6 @@ impl<B: Backend, R: Backend> Overflow<B, R> {
         let last = last.map(|backend| Last {
             backend,
             live_payloads: AtomicU64::new(0),
-            live_bytes: AtomicU64::new(0),
             pageouts: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
         });
@@ -105,7 +104,7 @@ impl<B: Backend, R: Backend> Overflow<B, R> {
         self.last.as_ref().map(|last| OverflowStats {
             backend: last.backend.name(),
             live_payloads: last.live_payloads.load(Ordering::Relaxed),
-            live_bytes: last.live_bytes.load(Ordering::Relaxed),
+            live_bytes: last.backend.usage().logical_bytes,
             pageouts: last.pageouts.load(Ordering::Relaxed),
             refusals: last.refusals.load(Ordering::Relaxed),
         })
@@ -124,7 +123,6 @@ impl<R: Backend> Last<R> {
         if self.live_payloads.fetch_add(1, Ordering::Relaxed) == 0 {
             observe::last_resort(self.backend.name(), &why);
         }
-        self.live_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.pageouts.fetch_add(1, Ordering::Relaxed);
         Ok((slot, bytes))
     }
@@ -145,10 +143,9 @@ impl<R: Backend> Last<R> {
         read
     }
 
-    fn free(&self, slot: R::Slot, bytes: usize) {
+    fn free(&self, slot: R::Slot) {
         self.backend.free(slot);
         self.live_payloads.fetch_sub(1, Ordering::Relaxed);
-        self.live_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -199,7 +196,7 @@ impl<B: Backend, R: Backend> Backend for Overflow<B, R> {
     fn free(&self, slot: Self::Slot) {
         match (slot.0, &self.last) {
             (Place::First(slot), _) => self.first.free(slot),
-            (Place::Last(slot, bytes), Some(last)) => last.free(slot, bytes),
+            (Place::Last(slot, _), Some(last)) => last.free(slot),
             // Another backend's.
             (Place::Last(..), None) => {}
         }
