@@ -18,8 +18,9 @@ impl PagerBuilder {
     ///
     /// Only the file backend does that, so it becomes the default, and what
     /// [`BackendChoice::Auto`](crate::BackendChoice::Auto) chooses; to select swap, or to
-    /// page out to it, is an error, as is swap as the last resort. So is [`Preset::Seed`](crate::Preset::Seed), which is
-    /// as published. A [codec](Self::codec) comes before it.
+    /// page out to it, is an error, as is swap as the last resort. So is
+    /// [`Preset::Seed`](crate::Preset::Seed), which is as published. A [codec](Self::codec)
+    /// comes before it.
     ///
     /// ```
     /// use pager::{BackendKind, Pager};

@@ -48,10 +48,10 @@ impl Engine {
             if let Some(charge) = self.room_for_copy(bytes) {
                 return Ok(charge);
             }
-            if patience == Wait::No {
-                break;
-            }
-            if bytes > self.ledger.limit_bytes() || !self.has_threads_or_dirty() {
+            if patience == Wait::No
+                || bytes > self.ledger.limit_bytes()
+                || !self.has_threads_or_dirty()
+            {
                 break;
             }
             self.help_or_wait()?;
