@@ -1,6 +1,26 @@
-//! What the campaigns in `tests/` have in common: which faults there are.
+//! What the campaigns in `tests/` have in common: which faults there are, and under what.
 
+use std::sync::Arc;
+
+use pager::{BackendKind, Pager};
 use pager_testkit::syscalls::{Call, Errno, Fault, Mishap, Short};
+
+/// A pager that spills to a directory of its own, which goes with the second.
+///
+/// # Panics
+///
+/// If there can be none.
+#[must_use]
+pub fn file_pager(budget_bytes: usize) -> (Arc<Pager>, tempfile::TempDir) {
+    let scratch = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    let pager = Pager::builder()
+        .backend(BackendKind::File)
+        .scratch_dir(scratch.path())
+        .budget_bytes(budget_bytes)
+        .build()
+        .expect("a pager");
+    (Arc::new(pager), scratch)
+}
 
 /// Up to two places of each call, with each mishap, once and for good.
 #[must_use]

@@ -11,7 +11,6 @@ use datafusion_execution::runtime_env::RuntimeEnvBuilder;
 use datafusion_execution::spill_file::SpillFile;
 use futures::StreamExt;
 use futures::executor::block_on;
-use pager::{BackendKind, Pager};
 use pager_datafusion::Adapter;
 use pager_testkit::syscalls::{Call, Fault, Injection};
 
@@ -65,14 +64,8 @@ struct Outcome {
 
 /// One run with `faults`, on a pager of its own.
 fn under(budget_bytes: usize, faults: &[Fault]) -> Outcome {
-    let scratch = tempfile::tempdir_in("/var/tmp").expect("a directory");
-    let pager = Pager::builder()
-        .backend(BackendKind::File)
-        .scratch_dir(scratch.path())
-        .budget_bytes(budget_bytes)
-        .build()
-        .expect("a pager");
-    let adapter = Adapter::new(Arc::new(pager));
+    let (pager, _scratch) = faults::file_pager(budget_bytes);
+    let adapter = Adapter::new(pager);
     let runtime = adapter
         .install(RuntimeEnvBuilder::new())
         .expect("a runtime");

@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use dataflow::{Arrangement, Engines, Kind, Pagers, digest, mix};
-use pager::{BackendKind, Pager};
 use pager_differential::{Failure, Settings, Spill};
 use pager_testkit::syscalls::{Call, Fault, Injection};
 
@@ -46,14 +45,7 @@ struct Outcome {
 
 /// One run with `faults`, on a pager of its own; nothing is left of it.
 fn under<K: Kind>(budget_bytes: usize, faults: &[Fault]) -> Outcome {
-    let scratch = tempfile::tempdir_in("/var/tmp").expect("a directory");
-    let pager = Pager::builder()
-        .backend(BackendKind::File)
-        .scratch_dir(scratch.path())
-        .budget_bytes(budget_bytes)
-        .build()
-        .expect("a pager");
-    let pager = Arc::new(pager);
+    let (pager, scratch) = faults::file_pager(budget_bytes);
     let injection = Injection::begin(faults);
     // The worker is this thread.
     let spill = Spill::install(Arc::clone(&pager), Settings::default());

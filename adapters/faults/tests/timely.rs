@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pager::{BackendKind, Pager};
 use pager_testkit::syscalls::{Call, Fault, Injection};
 use pager_timely::{Settings, Spill};
 use timely::communication::allocator::zero_copy::bytes_exchange::{
@@ -83,14 +82,7 @@ struct Outcome {
 
 /// One run with `faults`, on a pager of its own.
 fn under(budget_bytes: usize, faults: &[Fault]) -> Outcome {
-    let scratch = tempfile::tempdir_in("/var/tmp").expect("a directory");
-    let pager = Pager::builder()
-        .backend(BackendKind::File)
-        .scratch_dir(scratch.path())
-        .budget_bytes(budget_bytes)
-        .build()
-        .expect("a pager");
-    let pager = Arc::new(pager);
+    let (pager, _scratch) = faults::file_pager(budget_bytes);
     let settings = Settings::default()
         .threshold_bytes(256 << 10)
         .head_bytes(64 << 10)
