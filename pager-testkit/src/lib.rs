@@ -31,8 +31,9 @@
 //!
 //! ```text
 //! conformance      the guarantees, one check each, and the macro that stamps them
-//! model            random operations, compared word for word with what must come
+//! model            random operations, compared byte for byte with what must come
 //! content          words that differ for every seed and position
+//! sample           chunks of several kinds, as the bytes that they are made of
 //! memory_backend   the reference: copies into a `Vec`
 //! keeping_backend  keeps the callers' chunks and gives the same memory back
 //! null_backend     does nothing, to see what is around it
@@ -54,6 +55,7 @@ mod memory_backend;
 pub mod model;
 mod model_checks;
 mod null_backend;
+mod sample;
 pub mod scenario;
 pub mod syscalls;
 
@@ -65,6 +67,7 @@ pub use gated_backend::{Gate, GatedBackend, Held};
 pub use keeping_backend::{KeepingBackend, KeptChunks};
 pub use memory_backend::MemoryBackend;
 pub use null_backend::NullBackend;
+pub use sample::Sample;
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,8 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::content::{assert_bytes, bytes};
-use super::model_checks::{Sample, check_chunks, check_read};
+use super::model_checks::{check_chunks, check_read};
+use super::sample::Sample;
 use super::settled_stats;
 use pager_core::{Backend, ChunkBuf, Error, Handle, Pod, Registry};
 

@@ -1,48 +1,8 @@
 //! What the model looks at after each operation.
 
 use super::content::assert_bytes;
-use pager_core::{Chunk, ChunkBuf, Destination, Error, Pod};
-
-/// A chunk and destination that the model can make and look into.
-pub(super) trait Sample:
-    Chunk<Element = Self::Of> + Destination<Element = Self::Of>
-{
-    /// What it is made of.
-    type Of: Pod;
-
-    /// Made of these bytes, a whole number of elements.
-    fn of(bytes: &[u8]) -> Self;
-
-    fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(self.elements())
-    }
-}
-
-impl Sample for Vec<u8> {
-    type Of = u8;
-
-    fn of(bytes: &[u8]) -> Self {
-        bytes.to_vec()
-    }
-}
-
-impl Sample for Vec<u64> {
-    type Of = u64;
-
-    fn of(bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks();
-        assert!(rest.is_empty(), "whole words");
-        words.iter().map(|word| u64::from_ne_bytes(*word)).collect()
-    }
-}
-
-impl Sample for ChunkBuf<u8> {
-    type Of = u8;
-
-    fn of(bytes: &[u8]) -> Self {
-        Self::try_from(bytes).expect("memory for a test")
-    }
-}
+use super::sample::Sample;
+use pager_core::Error;
 
 /// All empty after a page-out that worked, all as they were after one that did
 /// not.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pager_core::{Backend, Chunk, ChunkBuf, Destination, Error, Result, TakeError};
+use pager_testkit::Sample;
 use pager_testkit::content::{assert_bytes, bytes};
 
 use super::input::{BYTES_AT_MOST, Memory};
@@ -60,45 +61,6 @@ macro_rules! paged {
 
 paged!(pager::Handle<u8>);
 paged!(pager_core::Handle<B, u8>, B: Backend);
-
-/// A chunk that the table can make and look into.
-trait Sample: Chunk {
-    /// Of bytes that make whole elements.
-    fn of(bytes: &[u8]) -> Self;
-
-    fn bytes(&self) -> Vec<u8>;
-}
-
-impl Sample for Vec<u8> {
-    fn of(bytes: &[u8]) -> Self {
-        bytes.to_vec()
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.clone()
-    }
-}
-
-impl Sample for Vec<u64> {
-    fn of(bytes: &[u8]) -> Self {
-        let words = bytes.as_chunks().0.iter();
-        words.map(|word| u64::from_ne_bytes(*word)).collect()
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.iter().flat_map(|word| word.to_ne_bytes()).collect()
-    }
-}
-
-impl Sample for ChunkBuf<u8> {
-    fn of(bytes: &[u8]) -> Self {
-        Self::try_from(bytes).expect("memory for a test")
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-}
 
 /// A live handle, and what it must hold.
 pub(super) struct Entry<H> {
@@ -219,9 +181,9 @@ fn page_out_as<C: Sample, H>(before: &[Vec<u8>], pageout: impl PageOut<H>) -> Re
 fn check_chunks<C: Sample>(paged_out: bool, chunks: &[C], before: &[Vec<u8>]) {
     for (chunk, before) in chunks.iter().zip(before) {
         if paged_out {
-            assert_bytes(&chunk.bytes(), &[], "a chunk after a page-out");
+            assert_bytes(chunk.bytes(), &[], "a chunk after a page-out");
         } else {
-            assert_bytes(&chunk.bytes(), before, "a chunk after a failed page-out");
+            assert_bytes(chunk.bytes(), before, "a chunk after a failed page-out");
         }
     }
 }
@@ -246,16 +208,13 @@ impl<H: Paged> Entry<H> {
         }
     }
 
-    fn read_many_into<D: Sample + Destination<Element = u8>>(
-        &self,
-        ranges: &[Range<usize>],
-    ) -> Result<()> {
+    fn read_many_into<D: Sample<Of = u8>>(&self, ranges: &[Range<usize>]) -> Result<()> {
         let parts = ranges.iter().map(|range| self.content.get(range.clone()));
         let parts: Option<Vec<&[u8]>> = parts.collect();
         let expected = parts.map(|parts| parts.concat());
         let mut found = D::of(&[9]);
         let outcome = self.handle.read_at_many(ranges, &mut found);
-        check_read(outcome, &found.bytes(), &[9], expected.as_deref())
+        check_read(outcome, found.bytes(), &[9], expected.as_deref())
     }
 
     /// Everything, by one read.
@@ -269,18 +228,15 @@ impl<H: Paged> Entry<H> {
 
     /// Takes the payload into a destination that holds bytes, compared; the error
     /// is one of the backend's, with the entry.
-    fn take_into<D: Sample + Destination<Element = u8>>(
-        self,
-        held: usize,
-    ) -> Result<(), (Error, Self)> {
+    fn take_into<D: Sample<Of = u8>>(self, held: usize) -> Result<(), (Error, Self)> {
         let mut found = D::of(&bytes(0, held));
         match self.handle.take(&mut found) {
             Ok(()) => {
-                assert_bytes(&found.bytes(), &self.content, "a take");
+                assert_bytes(found.bytes(), &self.content, "a take");
                 Ok(())
             }
             Err(failed) => {
-                assert_bytes(&found.bytes(), &[], "the destination of a failed take");
+                assert_bytes(found.bytes(), &[], "the destination of a failed take");
                 let (error, handle) = failed.into_parts();
                 let content = self.content;
                 Err((error, Self { handle, content }))
